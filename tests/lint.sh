@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# House rules that a tool can check; compiles nothing.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+say() { echo "lint: $1"; bad=1; }
+
+files=$(git ls-files --cached --others --exclude-standard '*.c' '*.h')
+
+# Format: tables of bytes are marked with clang-format off.
+for f in $files; do
+	clang-format "$f" | cmp -s - "$f" || say "$f is not formatted (clang-format -i $f)"
+done
+
+# Three floors, nothing includes upward.
+grep -nE '#include "(node|kms|tests)/' $(echo "$files" | grep '^common/') && say "common includes upward"
+grep -nE '#include "(kms|tests)/' $(echo "$files" | grep '^node/') && say "node includes upward"
+grep -nE '#include "tests/' $(echo "$files" | grep '^kms/') && say "kms includes tests"
+
+# Calls that have a bounded or safer form.
+grep -nwE '(strcpy|strcat|sprintf|vsprintf|gets|strtok|atoi|atol|alloca|system|popen|rand|srand|memcmp_s)\(' \
+    $(echo "$files" | grep -E '^(common|node|kms)/') && say "discouraged call"
+
+# A file past 600 lines holds two modules.
+for f in $(echo "$files" | grep -E '^(common|node|kms)/'); do
+	n=$(wc -l <"$f")
+	[ "$n" -le 600 ] || say "$f has $n lines"
+done
+
+# No work left lying about, no machine paths.
+grep -nE 'TODO|FIXME|XXX:' $files && say "unfinished work"
+git grep -nE '/(root|home|work)/' -- '*.c' '*.h' '*.sh' '*.md' '*.sol' '*.mjs' Makefile \
+    ':!tests/lint.sh' && say "machine path"
+
+cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
+    --inline-suppr --suppress=missingInclude --suppress=unknownMacro \
+    --suppress=internalAstError --suppress=funcArgOrderDifferent --error-exitcode=1 -j2 -I. \
+    $(echo "$files" | grep -E '^(common|node|kms)/.*\.c$') || say "cppcheck"
+
+[ $bad -eq 0 ] && echo "lint: clean"
+exit $bad

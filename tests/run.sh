@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Runs tests and counts them: unit binaries (Criterion), the fuzz corpora,
+# the contracts, the constant-time and end-to-end scripts.  The last line is
+#   N passed, N failed, N skipped
+# and the exit status is 0 only if nothing failed and something passed.
+#
+# usage: tests/run.sh [unit DIR | forge | e2e DIR | corpora DIR]...
+#   unit DIR     every test binary under DIR/tests/unit
+#   corpora DIR  every replay binary under DIR/fuzz with its corpus
+#   forge        the contracts' tests
+#   e2e DIR      every tests/e2e/*.sh, with the programs of DIR
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
+passed=0 failed=0 skipped=0
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+count() { # name file: TAP lines
+	local ok not skip
+	skip=$(grep -ciE '^(ok|not ok)\b.*# *skip' "$2")
+	ok=$(grep -E '^ok\b' "$2" | grep -civE '# *skip')
+	not=$(grep -E '^not ok\b' "$2" | grep -civE '# *skip')
+	passed=$((passed + ok)) failed=$((failed + not)) skipped=$((skipped + skip))
+	printf '  %-34s %4d passed %3d failed %3d skipped  %ds\n' \
+	    "$1" "$ok" "$not" "$skip" "$3"
+}
+
+run_tap() { # name command...: a program that prints TAP
+	local name=$1 start=$SECONDS rc
+	shift
+	"$@" >"$tmp/tap" 2>"$tmp/err" </dev/null
+	rc=$?
+	# A crash or an exit status without a failed line still fails.
+	if [ $rc -ne 0 ] && ! grep -qE '^not ok' "$tmp/tap"; then
+		echo "not ok - $name: exit status $rc" >>"$tmp/tap"
+	fi
+	if ! grep -qE '^(not )?ok' "$tmp/tap"; then
+		echo "not ok - $name: ran no test" >>"$tmp/tap"
+	fi
+	count "$name" "$tmp/tap" $((SECONDS - start))
+	if grep -qE '^not ok' "$tmp/tap"; then
+		grep -E -A12 '^not ok' "$tmp/tap" | head -60
+		tail -40 "$tmp/err"
+		echo "  again: $*"
+	fi
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	unit)
+		echo "unit tests ($2)"
+		for t in "$2"/tests/unit/test_*; do
+			case $t in *.o | *.d) continue ;; esac
+			run_tap "$(basename "$t")" timeout -k 10 900 "$t" --tap=- --quiet -j2
+		done
+		shift 2
+		;;
+	corpora)
+		echo "fuzz corpora ($2)"
+		for t in "$2"/fuzz/fuzz_*; do
+			case $t in *.o | *.d) continue ;; esac
+			n=$(basename "$t")
+			run_tap "$n" "$t" "fuzz/corpora/${n#fuzz_}"
+		done
+		shift 2
+		;;
+	forge)
+		echo "contracts"
+		start=$SECONDS
+		if FOUNDRY_PROFILE=test contracts/tools/forge test \
+		    --root contracts >"$tmp/forge" 2>&1; then :; fi
+		sed -nE 's/\x1b\[[0-9;]*m//g; s/^\[PASS\] (.*)/ok - \1/p;
+		    s/^\[FAIL(.*)/not ok - \1/p; s/^\[SKIP(.*)/ok - \1 # skip/p' \
+		    "$tmp/forge" >"$tmp/tap"
+		grep -qE '^(not )?ok' "$tmp/tap" || {
+			echo "not ok - forge ran no test" >>"$tmp/tap"
+			tail -30 "$tmp/forge"
+		}
+		count forge "$tmp/tap" $((SECONDS - start))
+		grep -E '^not ok' "$tmp/tap" && tail -60 "$tmp/forge"
+		shift
+		;;
+	e2e)
+		echo "end to end ($2)"
+		for t in tests/e2e/*.sh; do
+			[ -x "$t" ] || continue
+			B=$2 run_tap "$(basename "$t" .sh)" timeout -k 30 900 "$t"
+		done
+		shift 2
+		;;
+	*)
+		echo "tests/run.sh: unknown '$1'" >&2
+		exit 2
+		;;
+	esac
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
