@@ -1,0 +1,34 @@
+/* hash: SHA-2, HMAC and HKDF, over OpenSSL's one-shot calls.
+ *
+ * The `_v` forms hash the concatenation of `n` parts. None can fail on
+ * valid input; a failing library call aborts. */
+#ifndef COMMON_CRYPTO_HASH_H
+#define COMMON_CRYPTO_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+#define SHA256_LEN 32
+#define SHA384_LEN 48
+#define SHA512_LEN 64
+
+void sha256(uint8_t out[static 32], const void *in, size_t len);
+void sha384(uint8_t out[static 48], const void *in, size_t len);
+void sha512(uint8_t out[static 64], const void *in, size_t len);
+
+void sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
+void sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
+void sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n);
+
+void hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
+    const void *in, size_t len);
+
+/* hkdf_sha256: RFC 5869 extract and expand; info is the concatenation of
+ * `n` parts, at most 1 KiB + 4 KiB in all; out_len <= 255 * 32.
+ * ERR_LIMIT when over. */
+enum err hkdf_sha256(uint8_t *out, size_t out_len, struct bytes salt,
+    struct bytes ikm, const struct bytes *info, size_t n);
+
+#endif
