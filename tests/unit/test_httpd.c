@@ -1,0 +1,504 @@
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "common/base/file.h"
+#include "common/net/httpd.h"
+
+#define TEST_TIMEOUT 30
+
+static char dir[64];
+static char path[100];
+static struct httpd *server;
+
+/* Answers with what it saw: "METHOD path [query x] body". */
+static void
+echo(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	const char *x = httpd_query(rq, "x");
+
+	(void)cookie;
+	if (strcmp(rq->path, "/slow") == 0)
+		(void)usleep(1500 * 1000);
+	if (strcmp(rq->path, "/status") == 0)
+		rp->status = 404;
+	if (strcmp(rq->path, "/header") == 0) {
+		rp->header_name = "X-Chain";
+		rp->header_value = "a%0Ab";
+	}
+	if (strcmp(rq->path, "/empty") == 0)
+		return;
+	rp->secret = true;
+	cr_assert_eq(rq->body.p[rq->body.len], 0);
+	cr_assert_eq(buf_printf(&rp->body, "%s %s x=%s %.*s", rq->method,
+			 rq->path, x == NULL ? "none" : x, (int)rq->body.len,
+			 (const char *)rq->body.p),
+	    ERR_OK);
+}
+
+static void
+setup(void)
+{
+	(void)snprintf(dir, sizeof dir, "/tmp/httpd.XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof path, "%s/sock", dir);
+}
+
+static void
+teardown(void)
+{
+	httpd_stop(server);
+	server = NULL;
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+TestSuite(httpd, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
+
+static struct httpd_options
+options(void)
+{
+	return (struct httpd_options){ .unix_path = path,
+		.max_body = 1000,
+		.max_connections = 8,
+		.timeout_s = 20,
+		.threads = 2 };
+}
+
+static void
+start(void)
+{
+	struct httpd_options o = options();
+
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+}
+
+static int
+dial(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	(void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) != 0) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+put(int fd, const char *p, size_t len)
+{
+	(void)!send(fd, p, len, MSG_NOSIGNAL);
+}
+
+/* Reads to the end of the stream; false if it was reset instead. */
+static bool
+read_all(int fd, struct buf *out)
+{
+	char chunk[4096];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof chunk)) > 0)
+		cr_assert_eq(
+		    buf_append(out, chunk, (size_t)n, 1 << 22), ERR_OK);
+	(void)close(fd);
+	return n == 0;
+}
+
+static char *
+talk(const char *request)
+{
+	struct buf out = { 0 };
+	int fd = dial();
+
+	cr_assert_geq(fd, 0);
+	put(fd, request, strlen(request));
+	cr_assert(read_all(fd, &out), "reset instead of closed");
+	cr_assert_not_null(out.p);
+	return (char *)out.p;
+}
+
+static void
+assert_has(const char *reply, const char *what)
+{
+	cr_assert_not_null(
+	    strstr(reply, what), "no \"%s\" in: %s", what, reply);
+}
+
+static void
+assert_reply(const char *reply, const char *status, const char *body)
+{
+	const char *b = strstr(reply, "\r\n\r\n");
+	char len[64];
+
+	cr_assert(strncmp(reply, status, strlen(status)) == 0, "%s", reply);
+	cr_assert_not_null(b);
+	cr_assert_str_eq(b + 4, body);
+	(void)snprintf(
+	    len, sizeof len, "\r\nContent-Length: %zu\r\n", strlen(body));
+	assert_has(reply, len);
+	assert_has(reply, "\r\nConnection: close\r\n");
+	cr_assert_null(strstr(reply, "chunked"));
+}
+
+/* A reply has its exact length, says close, and the server closes. */
+Test(httpd, exact_length_and_close)
+{
+	char *r;
+
+	start();
+	r = talk("POST /a%20b?x=1%262 HTTP/1.1\r\nHost: l\r\n"
+		 "Content-Length: 5\r\n\r\nhello");
+	assert_reply(r, "HTTP/1.1 200 ", "POST /a b x=1&2 hello");
+	assert_has(r, "\r\nContent-Type: application/json\r\n");
+	free(r);
+	r = talk("GET /q?x HTTP/1.1\r\n\r\n");
+	assert_reply(r, "HTTP/1.1 200 ", "GET /q x= ");
+	free(r);
+	r = talk("GET /empty HTTP/1.1\r\nHost: l\r\n\r\n");
+	assert_reply(r, "HTTP/1.1 200 ", "");
+	free(r);
+	r = talk("GET /status HTTP/1.1\r\nHost: l\r\n\r\n");
+	assert_reply(r, "HTTP/1.1 404 ", "GET /status x=none ");
+	free(r);
+	r = talk("GET /header HTTP/1.1\r\nHost: l\r\n\r\n");
+	assert_has(r, "\r\nX-Chain: a%0Ab\r\n");
+	free(r);
+}
+
+/* A body at the limit is taken; one byte more is 413, declared or not. */
+Test(httpd, body_limit)
+{
+	char rq[8192], *r;
+	int n;
+
+	start();
+	n = snprintf(
+	    rq, sizeof rq, "POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n");
+	memset(rq + n, 'x', 1000);
+	rq[n + 1000] = '\0';
+	r = talk(rq);
+	assert_has(r, "HTTP/1.1 200 ");
+	free(r);
+
+	n = snprintf(
+	    rq, sizeof rq, "POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n");
+	memset(rq + n, 'x', 1001);
+	rq[n + 1001] = '\0';
+	r = talk(rq);
+	assert_reply(r, "HTTP/1.1 413 ", "{\"error\":\"body too large\"}");
+	free(r);
+
+	r = talk("POST / HTTP/1.1\r\n"
+		 "Content-Length: 99999999999999999999999\r\n\r\n");
+	cr_assert(strncmp(r, "HTTP/1.1 4", 10) == 0, "%s", r);
+	free(r);
+
+	n = snprintf(rq, sizeof rq,
+	    "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n");
+	memset(rq + n, 'x', 1001);
+	(void)snprintf(rq + n + 1001, 100, "\r\n0\r\n\r\n");
+	r = talk(rq);
+	assert_reply(r, "HTTP/1.1 413 ", "{\"error\":\"body too large\"}");
+	free(r);
+}
+
+/* A chunked body that goes on and on is cut off, without an answer. */
+Test(httpd, endless_chunked_body_is_cut)
+{
+	char chunk[1010];
+	struct buf out = { 0 };
+	const char *head =
+	    "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+	int fd;
+
+	start();
+	fd = dial();
+	memcpy(chunk, "3e8\r\n", 5);
+	memset(chunk + 5, 'x', 1000);
+	memcpy(chunk + 1005, "\r\n", 2);
+	put(fd, head, strlen(head));
+	for (int i = 0; i < 50; i++)
+		put(fd, chunk, 1007);
+	(void)read_all(fd, &out);
+	cr_assert(
+	    out.p == NULL || strncmp((char *)out.p, "HTTP/1.1 200", 12) != 0);
+	buf_fini(&out);
+}
+
+/* Bytes behind a body that was declared too short do no harm: dstack's JS
+ * SDK counts UTF-16 units. */
+Test(httpd, trailing_bytes_are_tolerated)
+{
+	start();
+	for (int i = 0; i < 50; i++) {
+		char *r = talk("POST /GetKey HTTP/1.1\r\nHost: localhost\r\n"
+			       "Content-Length: 4\r\n\r\n1234567");
+
+		assert_reply(r, "HTTP/1.1 200 ", "POST /GetKey x=none 1234");
+		free(r);
+	}
+}
+
+/* A client that closes its writing half still gets its reply. */
+Test(httpd, half_close)
+{
+	const char *rq = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
+
+	start();
+	for (int i = 0; i < 20; i++) {
+		struct buf out = { 0 };
+		int fd = dial();
+
+		put(fd, rq, strlen(rq));
+		cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+		cr_assert(read_all(fd, &out));
+		assert_reply(
+		    (char *)out.p, "HTTP/1.1 200 ", "POST / x=none hi");
+		buf_fini(&out);
+	}
+}
+
+/* A request that is cut short gets no 200 and leaves the server alive. */
+Test(httpd, half_request)
+{
+	static const char *const part[] = {
+		"",
+		"P",
+		"POST / HTTP/1.1\r\nContent-Le",
+		"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhi",
+	};
+	char *r;
+
+	start();
+	for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
+		struct buf out = { 0 };
+		int fd = dial();
+
+		put(fd, part[i], strlen(part[i]));
+		(void)shutdown(fd, SHUT_WR);
+		(void)read_all(fd, &out);
+		cr_assert(
+		    out.p == NULL || strstr((char *)out.p, " 200 ") == NULL);
+		buf_fini(&out);
+	}
+	r = talk("GET / HTTP/1.1\r\n\r\n");
+	assert_has(r, " 200 ");
+	free(r);
+}
+
+/* A request may come in six pieces. */
+Test(httpd, six_pieces)
+{
+	static const char *const piece[] = { "POS", "T /p HTTP/1.1\r",
+		"\nHost:", " l\r\nContent-Length: 6\r\n\r\n", "abc", "def" };
+	struct buf out = { 0 };
+	int fd;
+
+	start();
+	fd = dial();
+	for (size_t i = 0; i < 6; i++) {
+		put(fd, piece[i], strlen(piece[i]));
+		(void)usleep(2000);
+	}
+	cr_assert(read_all(fd, &out));
+	assert_reply((char *)out.p, "HTTP/1.1 200 ", "POST /p x=none abcdef");
+	buf_fini(&out);
+}
+
+/* A silent client is closed after the timeout; a slow handler is not. */
+Test(httpd, timeout)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	char *r;
+	int fd;
+
+	o.timeout_s = 1;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	fd = dial();
+	put(fd, "GET / HT", 8);
+	r = talk("GET /slow HTTP/1.1\r\n\r\n");
+	assert_reply(r, "HTTP/1.1 200 ", "GET /slow x=none ");
+	free(r);
+	(void)read_all(fd, &out);
+	cr_assert(out.p == NULL || strstr((char *)out.p, " 200 ") == NULL);
+	buf_fini(&out);
+}
+
+/* Over-long and broken heads are answered 4xx or closed, never a crash. */
+Test(httpd, bad_heads)
+{
+	static const char *const bad[] = {
+		"\r\n\r\n\r\n\r\n",
+		"GET\r\n\r\n",
+		"GET / HTTP/9.9\r\n\r\n",
+		"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+		"POST / HTTP/1.1\r\nContent-Length: 5x\r\n\r\nhello",
+		"P / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"GET /a%00b HTTP/1.1\r\n\r\n",
+		"GET /?x=a%00b HTTP/1.1\r\n\r\n",
+		"\x16\x03\x01\x02\r\n\r\n",
+	};
+	char *r, *big = calloc(1, 200000);
+	struct buf out = { 0 };
+	int fd;
+
+	start();
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		fd = dial();
+		put(fd, bad[i], strlen(bad[i]));
+		(void)shutdown(fd, SHUT_WR);
+		(void)read_all(fd, &out);
+		cr_assert(out.len == 0 ||
+			strncmp((char *)out.p, "HTTP/1.1 4", 10) == 0 ||
+			strncmp((char *)out.p, "HTTP/1.1 5", 10) == 0 ||
+			strncmp((char *)out.p, "HTTP/1.0 4", 10) == 0,
+		    "%zu: %s", i, (char *)out.p);
+		out.len = 0;
+	}
+	(void)sprintf(big, "GET / HTTP/1.1\r\nA: ");
+	memset(big + strlen(big), 'a', 190000);
+	fd = dial();
+	put(fd, big, strlen(big));
+	(void)read_all(fd, &out);
+	cr_assert(
+	    out.len == 0 || strncmp((char *)out.p, "HTTP/1.1 4", 10) == 0);
+	buf_fini(&out);
+	free(big);
+	r = talk("GET / HTTP/1.1\r\n\r\n");
+	assert_has(r, " 200 ");
+	free(r);
+}
+
+/* A socket that nobody listens on is replaced; a live one is refused, and
+ * so is a path that holds somebody's file. */
+Test(httpd, unix_socket_life)
+{
+	struct httpd_options o = options();
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct httpd *second = NULL;
+	struct stat st;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char *r;
+
+	(void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	(void)close(fd);
+	o.unix_mode = 0660;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0660);
+	cr_assert_eq(httpd_start(&second, &o, echo, NULL), ERR_EXISTS);
+	cr_assert_null(second);
+	r = talk("GET / HTTP/1.1\r\n\r\n");
+	assert_has(r, " 200 ");
+	free(r);
+	httpd_stop(server);
+	server = NULL;
+	cr_assert_neq(stat(path, &st), 0);
+
+	cr_assert_eq(file_write(path, "x", 1, 0600), ERR_OK);
+	cr_assert_eq(httpd_start(&second, &o, echo, NULL), ERR_CONFIG);
+	cr_assert_eq(stat(path, &st), 0);
+}
+
+/* Bad options are refused with their own codes. */
+Test(httpd, bad_options)
+{
+	struct httpd_options o = options();
+	struct httpd *h = NULL;
+	char longer[200];
+
+	memset(longer, 'a', sizeof longer);
+	longer[199] = '\0';
+	o.unix_path = longer;
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	o.unix_path = "";
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	o.unix_path = "/nonexistent/dir/s";
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_IO);
+	o.unix_path = NULL;
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	o.host = "localhost";
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	cr_assert_null(h);
+}
+
+static char *
+talk_tcp(uint16_t port, const char *rq)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct buf out = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_eq(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	put(fd, rq, strlen(rq));
+	cr_assert(read_all(fd, &out), "reset");
+	return (char *)out.p;
+}
+
+/* TCP takes a free port, and a port in use is refused. */
+Test(httpd, tcp)
+{
+	struct httpd_options o = options();
+	struct httpd *second = NULL;
+	char *r;
+
+	o.unix_path = NULL;
+	o.host = "127.0.0.1";
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	cr_assert_neq(httpd_port(server), 0);
+	r = talk_tcp(httpd_port(server),
+	    "POST /t HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi+junk");
+	assert_reply(r, "HTTP/1.1 200 ", "POST /t x=none hi");
+	free(r);
+	o.port = httpd_port(server);
+	cr_assert_eq(httpd_start(&second, &o, echo, NULL), ERR_IO);
+}
+
+/* Connections over the bound are closed at once; a place that gets free is
+ * used again. */
+Test(httpd, connection_bound)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	bool served = false;
+	int a, b, c;
+
+	o.max_connections = 2;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	a = dial();
+	b = dial();
+	put(a, "G", 1);
+	put(b, "G", 1);
+	c = dial();
+	put(c, "GET / HTTP/1.1\r\n\r\n", 18);
+	(void)read_all(c, &out);
+	cr_assert_eq(out.len, 0);
+	(void)close(a);
+	for (int i = 0; i < 500 && !served; i++) {
+		(void)usleep(10 * 1000);
+		c = dial();
+		put(c, "GET / HTTP/1.1\r\n\r\n", 18);
+		(void)read_all(c, &out);
+		served = out.len > 0;
+	}
+	cr_assert(served);
+	(void)close(b);
+	buf_fini(&out);
+}
