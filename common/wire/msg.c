@@ -1,0 +1,253 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/limits.h"
+#include "common/base/secret.h"
+#include "common/wire/msg.h"
+
+/* Bounds of repeated members, so that a small message cannot ask for much
+ * work: epochs are created by vote, certificates are three. */
+#define MAX_EPOCHS 256
+#define MAX_CERTS 8
+#define MAX_HAVE 4096
+#define MAX_RECORDS 1024
+#define MAX_ALT_NAMES 32
+
+/* Allocations remember their size so that they can be wiped. */
+struct head {
+	size_t len;
+	size_t pad; /* keeps 16-byte alignment */
+};
+
+static void *
+wiping_alloc(void *cookie, size_t len)
+{
+	struct head *h;
+
+	(void)cookie;
+	if (len > 4 * LIMIT_MESSAGE || (h = malloc(sizeof *h + len)) == NULL)
+		return NULL;
+	h->len = len;
+	return h + 1;
+}
+
+static void
+wiping_free(void *cookie, void *p)
+{
+	struct head *h;
+
+	(void)cookie;
+	if (p == NULL)
+		return;
+	h = (struct head *)p - 1;
+	secret_wipe(p, h->len);
+	free(h);
+}
+
+static ProtobufCAllocator wiping = { .alloc = wiping_alloc,
+	.free = wiping_free };
+
+static bool
+size_is(const ProtobufCBinaryData *b, size_t len)
+{
+	return b->len == len;
+}
+
+static bool
+epochs_ok(Devproof__Kms__V1__EpochPublic *const *e, size_t n)
+{
+	if (n > MAX_EPOCHS)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!size_is(&e[i]->k256_pub, 33) ||
+		    (e[i]->certificate.len != 0 &&
+			!size_is(&e[i]->certificate, 65)))
+			return false;
+	return true;
+}
+
+static bool
+request_ok(const KmsRequest *m)
+{
+	switch (m->body_case) {
+	case DEVPROOF__KMS__V1__REQUEST__BODY_GET_META:
+	case DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS:
+		return true;
+	case DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT:
+		return m->sign_cert->n_alt_names <= MAX_ALT_NAMES;
+	case DEVPROOF__KMS__V1__REQUEST__BODY_JOIN:
+		return size_is(&m->join->incarnation, 32) &&
+		    strlen(m->join->slot) < 64;
+	case DEVPROOF__KMS__V1__REQUEST__BODY_SYNC:
+		if (m->sync->n_have > MAX_HAVE)
+			return false;
+		for (size_t i = 0; i < m->sync->n_have; i++)
+			if (!size_is(&m->sync->have[i]->incarnation, 32))
+				return false;
+		return true;
+	case DEVPROOF__KMS__V1__REQUEST__BODY__NOT_SET:
+	case _DEVPROOF__KMS__V1__REQUEST__BODY__CASE_IS_INT_SIZE:
+		return false;
+	}
+	return false;
+}
+
+static bool
+app_keys_ok(const Devproof__Kms__V1__AppKeys *k)
+{
+	return size_is(&k->app_id, 20) && size_is(&k->k256_key, 32) &&
+	    size_is(&k->k256_signature, 65) &&
+	    size_is(&k->disk_crypt_key, 32) && size_is(&k->env_crypt_key, 32) &&
+	    size_is(&k->os_image_hash, 32) && size_is(&k->kms_contract, 20) &&
+	    size_is(&k->block_hash, 32) && epochs_ok(k->epochs, k->n_epochs);
+}
+
+static bool
+reply_ok(const KmsReply *m)
+{
+	switch (m->body_case) {
+	case DEVPROOF__KMS__V1__REPLY__BODY_ERROR:
+		return true;
+	case DEVPROOF__KMS__V1__REPLY__BODY_META:
+		return size_is(&m->meta->kms_contract, 20) &&
+		    epochs_ok(m->meta->epochs, m->meta->n_epochs);
+	case DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS:
+		return app_keys_ok(m->app_keys);
+	case DEVPROOF__KMS__V1__REPLY__BODY_CERT_CHAIN:
+		return m->cert_chain->n_certs >= 1 &&
+		    m->cert_chain->n_certs <= MAX_CERTS;
+	case DEVPROOF__KMS__V1__REPLY__BODY_JOINED:
+		if (m->joined->n_roots == 0 || m->joined->n_roots > MAX_EPOCHS)
+			return false;
+		for (size_t i = 0; i < m->joined->n_roots; i++)
+			if (!size_is(&m->joined->roots[i]->root_k256, 32) ||
+			    !size_is(&m->joined->roots[i]->root_ca, 32))
+				return false;
+		return true;
+	case DEVPROOF__KMS__V1__REPLY__BODY_RECORDS:
+		return m->records->n_record <= MAX_RECORDS;
+	case DEVPROOF__KMS__V1__REPLY__BODY__NOT_SET:
+	case _DEVPROOF__KMS__V1__REPLY__BODY__CASE_IS_INT_SIZE:
+		return false;
+	}
+	return false;
+}
+
+enum err
+msg_request_parse(KmsRequest **out, struct bytes in)
+{
+	KmsRequest *m;
+
+	if (in.len > LIMIT_MESSAGE)
+		return ERR_LIMIT;
+	m = devproof__kms__v1__request__unpack(&wiping, in.len, in.p);
+	if (m == NULL)
+		return ERR_MALFORMED;
+	if (!request_ok(m)) {
+		msg_request_free(m);
+		return ERR_MALFORMED;
+	}
+	*out = m;
+	return ERR_OK;
+}
+
+enum err
+msg_reply_parse(KmsReply **out, struct bytes in)
+{
+	KmsReply *m;
+
+	if (in.len > LIMIT_MESSAGE)
+		return ERR_LIMIT;
+	m = devproof__kms__v1__reply__unpack(&wiping, in.len, in.p);
+	if (m == NULL)
+		return ERR_MALFORMED;
+	if (!reply_ok(m)) {
+		msg_reply_free(m);
+		return ERR_MALFORMED;
+	}
+	*out = m;
+	return ERR_OK;
+}
+
+void
+msg_request_free(KmsRequest *m)
+{
+	devproof__kms__v1__request__free_unpacked(m, &wiping);
+}
+
+void
+msg_reply_free(KmsReply *m)
+{
+	devproof__kms__v1__reply__free_unpacked(m, &wiping);
+}
+
+enum err
+msg_request_pack(struct buf *out, const KmsRequest *m)
+{
+	size_t n = devproof__kms__v1__request__get_packed_size(m);
+	enum err e;
+
+	if (n > LIMIT_MESSAGE)
+		return ERR_LIMIT;
+	if ((e = buf_reserve(out, out->len + n)) != ERR_OK)
+		return e;
+	out->len += devproof__kms__v1__request__pack(m, out->p + out->len);
+	return ERR_OK;
+}
+
+enum err
+msg_reply_pack(struct buf *out, const KmsReply *m)
+{
+	size_t n = devproof__kms__v1__reply__get_packed_size(m);
+	enum err e;
+
+	if (n > LIMIT_MESSAGE)
+		return ERR_LIMIT;
+	if ((e = buf_reserve(out, out->len + n)) != ERR_OK)
+		return e;
+	out->len += devproof__kms__v1__reply__pack(m, out->p + out->len);
+	return ERR_OK;
+}
+
+enum err
+msg_error_pack(struct buf *out, uint64_t id, enum reason code, const char *text)
+{
+	Devproof__Kms__V1__Error error;
+	KmsReply m = DEVPROOF__KMS__V1__REPLY__INIT;
+
+	devproof__kms__v1__error__init(&error);
+	error.reason = (char *)(uintptr_t)reason_label(code);
+	error.text =
+	    (char *)(uintptr_t)(text != NULL ? text : reason_text(code));
+	m.id = id;
+	m.body_case = DEVPROOF__KMS__V1__REPLY__BODY_ERROR;
+	m.error = &error;
+	return msg_reply_pack(out, &m);
+}
+
+enum err
+msg_reply_refusal(const KmsReply *m, struct refusal *why)
+{
+	enum reason code;
+
+	if (m->body_case != DEVPROOF__KMS__V1__REPLY__BODY_ERROR)
+		return ERR_OK;
+	code = reason_from_label(m->error->reason);
+	(void)refuse(why, code, "%s", m->error->text);
+	switch ((unsigned)code) { /* the others are final */
+	case REASON_NOT_READY:
+	case REASON_BUSY:
+	case REASON_SELF_DENIED:
+	case REASON_ROOT_MISMATCH:
+	case REASON_CHAIN_UNREACHABLE:
+	case REASON_CHAIN_DISAGREE:
+	case REASON_CHAIN_STALE:
+	case REASON_CHAIN_BACKWARDS:
+	case REASON_CHAIN_WRONG:
+	case REASON_CHAIN_ANSWER:
+	case REASON_INTERNAL:
+		return ERR_AGAIN;
+	default:
+		return ERR_DENIED;
+	}
+}
