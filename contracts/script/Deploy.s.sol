@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.24;
+
+import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
+import {Vm} from "forge-std/Vm.sol";
+import {DstackApp} from "../src/DstackApp.sol";
+import {DstackKms} from "../src/DstackKms.sol";
+
+/// Puts a new KMS on a chain, and says where.  tools/deploy runs it.
+///
+///   DEPLOY_KEY    private key that pays for it
+///   DEPLOY_OWNER  who shall own the KMS contract (default: the payer)
+///   DEPLOY_OUT    the JSON file to write, an absolute path
+contract Deploy {
+    // forge-std's Script would bring 20 files to compile for this one name.
+    Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    function run() external {
+        uint256 key = vm.envUint("DEPLOY_KEY");
+        address payer = vm.addr(key);
+        address owner = vm.envOr("DEPLOY_OWNER", payer);
+        string memory out = vm.envString("DEPLOY_OUT");
+
+        vm.startBroadcast(key);
+        address appImplementation = address(new DstackApp());
+        address kmsImplementation = address(new DstackKms());
+        DstackKms kms = DstackKms(
+            address(
+                new ERC1967Proxy(
+                    kmsImplementation,
+                    abi.encodeCall(DstackKms.initialize, (owner, appImplementation))
+                )
+            )
+        );
+        vm.stopBroadcast();
+
+        // These fail in the simulation that precedes the first transaction.
+        require(kms.owner() == owner, "owner is not in place");
+        require(kms.appImplementation() == appImplementation, "factory is not in place");
+
+        string memory doc = "deployment";
+        vm.serializeUint(doc, "chainId", block.chainid);
+        vm.serializeAddress(doc, "owner", owner);
+        vm.serializeAddress(doc, "kmsImplementation", kmsImplementation);
+        vm.serializeAddress(doc, "appImplementation", appImplementation);
+        vm.writeJson(vm.serializeAddress(doc, "kms", address(kms)), out);
+    }
+}
