@@ -1,0 +1,112 @@
+#!/bin/sh
+# deploy/deps.sh: everything that building and testing needs, from Debian 12
+# and npm.  `make deps` runs it.  Installs only what is missing; on a machine
+# that has everything it only looks, in well under a second.
+set -eu
+
+PACKAGES="
+	build-essential clang clang-format llvm libclang-rt-14-dev
+	cppcheck valgrind
+	pkg-config git curl ca-certificates jq procps
+	libssl-dev libsecp256k1-dev libsodium-dev
+	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
+	libuv1-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev
+	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
+"
+NODE_PACKAGES="nodejs npm"
+NODE_MIN=18
+# Folders with a package-lock.json.
+NODE_FOLDERS="contracts tests/js"
+
+top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+
+say() {
+	echo "deps: $*"
+}
+
+die() {
+	echo "deps: $*" >&2
+	exit 1
+}
+
+# as_root command...: sudo is needed only by those who are not root.
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null 2>&1; then
+		sudo "$@"
+	else
+		die "cannot install packages: not root, and no sudo here." \
+		    "As root: apt-get install -y --no-install-recommends$missing"
+	fi
+}
+
+apt() {
+	# Wait for somebody else's apt rather than fail, never ask a question.
+	as_root env DEBIAN_FRONTEND=noninteractive \
+	    apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+# node and npm may come from anywhere, as long as they are new enough.
+node_is_enough() {
+	command -v npm >/dev/null 2>&1 &&
+	    node -e "process.exit(+!(parseInt(process.versions.node) >= $NODE_MIN))" \
+	    2>/dev/null
+}
+
+# missing_of package...: prints those that are not installed.
+missing_of() {
+	dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "$@" 2>/dev/null |
+	    sed -n 's/^.i //p' | sort >"$tmp/have"
+	printf '%s\n' "$@" | sort | comm -23 - "$tmp/have"
+}
+
+# npm_folder folder: node_modules as the lockfile says.  The stamp is a copy of
+# the lockfile, left by the last run that finished.
+npm_folder() {
+	if cmp -s "$1/package-lock.json" "$1/node_modules/.installed"; then
+		say "$1: already there"
+		return
+	fi
+	say "$1: npm ci"
+	(cd "$1" && npm ci --ignore-scripts --no-audit --no-fund \
+	    --loglevel=error)
+	cp "$1/package-lock.json" "$1/node_modules/.installed"
+}
+
+command -v dpkg-query >/dev/null 2>&1 ||
+    die "this needs Debian 12 (or a container of it): no dpkg here"
+
+# One run at a time; flock is in Debian's base system.
+exec 9<"$0"
+flock 9
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# The list is one package a word.
+# shellcheck disable=SC2086
+missing=$(missing_of $PACKAGES)
+if ! node_is_enough; then
+	# shellcheck disable=SC2086
+	missing="$missing $(missing_of $NODE_PACKAGES)"
+fi
+missing=$(echo " $missing" | tr -s ' \n' ' ' | sed 's/ $//')
+
+if [ -z "$missing" ]; then
+	say "Debian packages: already there"
+else
+	say "Debian packages: installing$missing"
+	apt update
+	# shellcheck disable=SC2086
+	apt install --no-install-recommends $missing
+fi
+node_is_enough || die "node >= $NODE_MIN and npm are needed; found:" \
+    "node $(node --version 2>/dev/null || echo none)," \
+    "npm $(npm --version 2>/dev/null || echo none)"
+
+cd "$top"
+for folder in $NODE_FOLDERS; do
+	npm_folder "$folder"
+done
