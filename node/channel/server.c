@@ -1,0 +1,402 @@
+/* server: the answering side on the owner's loop: listener, budgets, inbox
+ * and the public calls.  See server_int.h for who may touch what. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/secret.h"
+#include "node/channel/noise.h"
+#include "node/channel/server_int.h"
+
+#define TICK_MIN_MS 10u
+#define TICK_MAX_MS 1000u
+/* An id is a sequence number over a slot: it finds its connection at once
+ * and never comes back. */
+#define SLOT_BITS 20
+
+void
+channel_limits_default(struct channel_limits *out)
+{
+	*out = (struct channel_limits){
+		.max_sessions = 1024,
+		.max_half_open = 128,
+		.max_half_open_per_source = 32,
+		/* Two quotes of seconds each, and collateral. */
+		.handshake_timeout_ms = 30 * 1000,
+		.idle_timeout_ms = 15 * 60 * 1000,
+		/* Read one, answer it, read the next. */
+		.max_pending_requests = 1,
+	};
+}
+
+/* ---- the inbox ---- */
+
+/* On a thread of nng's: leave word and wake the loop, nothing more. */
+static void
+on_nng(void *cookie)
+{
+	struct inbox_node *n = cookie;
+	struct channel_server *s = n->server;
+
+	uv_mutex_lock(&s->lock);
+	n->rv = nng_aio_result(n->aio);
+	n->count = nng_aio_count(n->aio);
+	n->next = NULL;
+	*s->last = n;
+	s->last = &n->next;
+	uv_mutex_unlock(&s->lock);
+	(void)uv_async_send(&s->wake);
+}
+
+static void
+on_wake(uv_async_t *h)
+{
+	struct channel_server *s = h->data;
+	struct inbox_node *n, *next;
+
+	uv_mutex_lock(&s->lock);
+	n = s->first;
+	s->first = NULL;
+	s->last = &s->first;
+	uv_mutex_unlock(&s->lock);
+	for (; n != NULL; n = next) {
+		/* A connection is freed only once both its nodes are here
+		 * no more, so `next` outlives the call. */
+		next = n->next;
+		n->posted = false;
+		n->handle(n);
+	}
+}
+
+enum err
+server_node_init(struct inbox_node *n, struct channel_server *s, struct conn *c,
+    void (*handle)(struct inbox_node *n))
+{
+	*n = (struct inbox_node){ .server = s, .conn = c, .handle = handle };
+	return nng_aio_alloc(&n->aio, on_nng, n) == 0 ? ERR_OK : ERR_NOMEM;
+}
+
+/* ---- accepting ---- */
+
+static void
+post_accept(struct channel_server *s)
+{
+	if (s->stopping || s->accept.posted)
+		return;
+	s->accept.posted = true;
+	nng_stream_listener_accept(s->listener, s->accept.aio);
+}
+
+/* Who is calling, as far as budgets go: an IPv6 host owns a /64. */
+static void
+source_of(uint8_t out[static 17], nng_stream *stream)
+{
+	nng_sockaddr sa = { 0 };
+
+	memset(out, 0, 17);
+	if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &sa) != 0)
+		return;
+	out[0] = (uint8_t)sa.s_family;
+	if (sa.s_family == NNG_AF_INET)
+		memcpy(out + 1, &sa.s_in.sa_addr, 4);
+	else if (sa.s_family == NNG_AF_INET6)
+		memcpy(out + 1, sa.s_in6.sa_addr, 8);
+}
+
+static bool
+within_budget(const struct channel_server *s, const uint8_t *source)
+{
+	unsigned same = 0;
+
+	if (s->n_half >= s->o.limits.max_half_open)
+		return false;
+	for (uint32_t i = 0; i < s->n_slots; i++) {
+		const struct conn *c = s->slot[i];
+
+		if (c != NULL && !c->was_open &&
+		    memcmp(c->source, source, sizeof c->source) == 0)
+			same++;
+	}
+	return same < s->o.limits.max_half_open_per_source;
+}
+
+static uint32_t
+free_slot(struct channel_server *s)
+{
+	for (uint32_t k = 0; k < s->n_slots; k++) {
+		uint32_t i = (s->next_slot + k) % s->n_slots;
+
+		if (s->slot[i] == NULL) {
+			s->next_slot = i + 1;
+			return i;
+		}
+	}
+	return s->n_slots;
+}
+
+static void
+on_accept(struct inbox_node *n)
+{
+	struct channel_server *s = n->server;
+	uint8_t source[17];
+	nng_stream *stream;
+	struct conn *c;
+	uint32_t slot;
+
+	if (n->rv != 0)
+		return; /* Stopped; or out of descriptors: the tick retries. */
+	stream = nng_aio_get_output(n->aio, 0);
+	s->stats.accepted++;
+	source_of(source, stream);
+	slot = free_slot(s);
+	if (s->stopping || slot == s->n_slots || !within_budget(s, source) ||
+	    conn_new(&c, s, stream, source, slot,
+		++s->next_seq << SLOT_BITS | slot) != ERR_OK) {
+		s->stats.refused_budget += !s->stopping;
+		nng_stream_close(stream);
+		nng_stream_free(stream);
+	} else {
+		s->slot[slot] = c;
+		s->n_half++;
+		conn_start(c);
+	}
+	post_accept(s);
+}
+
+/* ---- time, and the end ---- */
+
+static void
+on_handle_closed(uv_handle_t *h)
+{
+	struct channel_server *s = h->data;
+
+	if (--s->n_handles > 0)
+		return;
+	uv_mutex_destroy(&s->lock);
+	secret_free(s->keys);
+	free(s->slot);
+	if (s->done != NULL)
+		s->done(s->done_cookie);
+	free(s);
+}
+
+static void
+close_handles(struct channel_server *s)
+{
+	uv_close((uv_handle_t *)&s->wake, on_handle_closed);
+	uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+}
+
+/* Once nothing of ours is with nng or a worker. */
+static void
+finish(struct channel_server *s)
+{
+	if (!s->stopping || s->accept.posted || s->n_half + s->n_open > 0 ||
+	    s->listener == NULL)
+		return;
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		if (s->slot[i] != NULL)
+			return;
+	nng_stream_listener_free(s->listener);
+	s->listener = NULL;
+	/* Waits for a callback that is still on its way out: after this
+	 * nobody sends to `wake`. */
+	nng_aio_free(s->accept.aio);
+	close_handles(s);
+}
+
+void
+server_forget(struct conn *c)
+{
+	struct channel_server *s = c->server;
+
+	s->slot[c->slot] = NULL;
+	if (!c->was_open)
+		s->n_half--;
+}
+
+static void
+on_tick(uv_timer_t *t)
+{
+	struct channel_server *s = t->data;
+	const struct channel_context *cx = s->o.cx;
+	int64_t now_s = cx->now(cx->cookie);
+	uint64_t now_ms = clock_mono_ms();
+
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		if (s->slot[i] != NULL)
+			conn_tick(s->slot[i], now_ms, now_s);
+	post_accept(s);
+	finish(s);
+}
+
+static unsigned
+tick_ms(const struct channel_limits *l)
+{
+	unsigned ms = l->handshake_timeout_ms < l->idle_timeout_ms
+	    ? l->handshake_timeout_ms / 4
+	    : l->idle_timeout_ms / 4;
+
+	return ms < TICK_MIN_MS ? TICK_MIN_MS
+	    : ms > TICK_MAX_MS  ? TICK_MAX_MS
+				: ms;
+}
+
+/* ---- the public calls ---- */
+
+static enum err
+listen_on(struct channel_server *s, const char *url)
+{
+	int port = 0, rv = nng_stream_listener_alloc(&s->listener, url);
+
+	if (rv == NNG_ENOMEM)
+		return ERR_NOMEM;
+	if (rv != 0)
+		return ERR_CONFIG;
+	if (nng_stream_listener_set_bool(
+		s->listener, NNG_OPT_TCP_NODELAY, true) != 0 ||
+	    nng_stream_listener_listen(s->listener) != 0 ||
+	    nng_stream_listener_get_int(
+		s->listener, NNG_OPT_TCP_BOUND_PORT, &port) != 0)
+		return ERR_IO;
+	s->port = (uint16_t)port;
+	return ERR_OK;
+}
+
+enum err
+channel_server_start(struct channel_server **out, uv_loop_t *loop,
+    const struct channel_server_options *o)
+{
+	const struct channel_limits *l = &o->limits;
+	struct channel_server *s;
+	enum err e = ERR_NOMEM;
+	unsigned ms = tick_ms(l);
+
+	if (l->max_sessions == 0 || l->max_half_open == 0 ||
+	    l->max_half_open_per_source == 0 || l->max_pending_requests == 0 ||
+	    l->handshake_timeout_ms == 0 || l->idle_timeout_ms == 0 ||
+	    l->max_sessions >= (1u << (SLOT_BITS - 1)) ||
+	    l->max_half_open >= (1u << (SLOT_BITS - 1)))
+		return ERR_CONFIG;
+	if ((s = calloc(1, sizeof *s)) == NULL)
+		return ERR_NOMEM;
+	s->loop = loop;
+	s->o = *o;
+	s->o.listen_url = NULL;
+	s->last = &s->first;
+	s->n_slots = l->max_sessions + l->max_half_open;
+	s->slot = calloc(s->n_slots, sizeof *s->slot);
+	s->keys = secret_new(sizeof *s->keys);
+	if (s->slot == NULL || s->keys == NULL)
+		goto done;
+	secret_random(s->keys, sizeof *s->keys);
+	noise_public(s->s_pub, s->keys->s);
+	secret_lock(s->keys);
+	if ((e = listen_on(s, o->listen_url)) != ERR_OK)
+		goto done;
+	e = server_node_init(&s->accept, s, NULL, on_accept);
+	if (e != ERR_OK)
+		goto done;
+	e = ERR_NOMEM;
+	if (uv_mutex_init(&s->lock) != 0)
+		goto done;
+	if (uv_async_init(loop, &s->wake, on_wake) != 0) {
+		uv_mutex_destroy(&s->lock);
+		goto done;
+	}
+	/* These two cannot fail. */
+	(void)uv_timer_init(loop, &s->tick);
+	s->n_handles = 2;
+	s->wake.data = s->tick.data = s;
+	(void)uv_timer_start(&s->tick, on_tick, ms, ms);
+	post_accept(s);
+	*out = s;
+	return ERR_OK;
+done:
+	if (s->accept.aio != NULL)
+		nng_aio_free(s->accept.aio);
+	if (s->listener != NULL) {
+		nng_stream_listener_close(s->listener);
+		nng_stream_listener_free(s->listener);
+	}
+	secret_free(s->keys);
+	free(s->slot);
+	free(s);
+	return e;
+}
+
+uint16_t
+channel_server_port(const struct channel_server *s)
+{
+	return s->port;
+}
+
+static struct conn *
+find(struct channel_server *s, uint64_t id)
+{
+	uint64_t slot = id & ((1u << SLOT_BITS) - 1);
+	struct conn *c = slot < s->n_slots ? s->slot[slot] : NULL;
+
+	return c != NULL && c->id == id && c->state == CONN_OPEN ? c : NULL;
+}
+
+enum err
+channel_server_reply(
+    struct channel_server *s, uint64_t conn, struct bytes reply)
+{
+	struct conn *c = find(s, conn);
+
+	return c == NULL ? ERR_NOTFOUND : conn_reply(c, reply);
+}
+
+void
+channel_server_drop(struct channel_server *s, uint64_t conn, enum reason why)
+{
+	struct conn *c = find(s, conn);
+	struct refusal r;
+
+	if (c == NULL)
+		return;
+	(void)refuse(&r, why, "dropped by its owner");
+	conn_refuse(c, &r);
+	conn_pump(c);
+}
+
+void
+channel_server_stats(const struct channel_server *s, struct channel_stats *out)
+{
+	*out = s->stats;
+	out->sessions_open = s->n_open;
+	out->half_open = s->n_half;
+}
+
+void
+channel_server_each(struct channel_server *s,
+    void (*fn)(void *cookie, const struct channel_caller *who), void *cookie)
+{
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		if (s->slot[i] != NULL && s->slot[i]->state == CONN_OPEN) {
+			struct channel_caller who = conn_caller(s->slot[i]);
+
+			fn(cookie, &who);
+		}
+}
+
+void
+channel_server_stop(
+    struct channel_server *s, void (*done)(void *cookie), void *cookie)
+{
+	assert(!s->stopping);
+	s->stopping = true;
+	s->done = done;
+	s->done_cookie = cookie;
+	nng_stream_listener_close(s->listener);
+	for (uint32_t i = 0; i < s->n_slots; i++)
+		if (s->slot[i] != NULL) {
+			conn_close(s->slot[i]);
+			conn_pump(s->slot[i]);
+		}
+	/* The end is noticed by the tick, on the loop: soon from now on. */
+	(void)uv_timer_start(&s->tick, on_tick, 0, TICK_MIN_MS);
+}
