@@ -1,0 +1,89 @@
+/* chainview: the one block at which a key service reads the chain now.
+ *
+ * m of n endpoints must name the same block, and give the same answer to
+ * every call at it.  m is more than half of n, so two answers cannot both
+ * win.  What a quorum says is still checked: the chain id, the age of the
+ * block against our clock, and that the view never goes back.
+ *
+ * Thread-safe; calls block for at most four timeouts.  Every refusal of a
+ * view is ERR_AGAIN with one of the CHAIN_ reasons: fail closed, try later. */
+#ifndef KMS_GATE_CHAINVIEW_H
+#define KMS_GATE_CHAINVIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/reason.h"
+
+struct chainview; /* opaque */
+
+enum chain_tag {
+	CHAIN_FINALIZED,
+	CHAIN_SAFE,
+	CHAIN_LATEST, /* minus options.depth */
+};
+
+struct chainview_options {
+	const char *const *urls; /* copied */
+	unsigned n;
+	unsigned quorum; /* m: n / 2 < m <= n */
+	uint64_t chain_id;
+	enum chain_tag tag;
+	uint64_t depth; /* blocks below the latest, with CHAIN_LATEST */
+	unsigned max_age_s; /* of the block, by its own timestamp */
+	unsigned poll_ms; /* how long a view is used before we look again */
+	unsigned timeout_ms; /* of one request */
+	uint64_t (*mono_ms)(void); /* clock_mono_ms, or a test's */
+};
+
+struct chain_block {
+	uint64_t number;
+	uint64_t timestamp; /* unix seconds */
+	uint8_t hash[32];
+};
+
+/* The highest block that a view may not fall below. */
+struct chain_floor {
+	uint64_t number;
+	bool has_hash; /* `hash` is that of block `number` */
+	uint8_t hash[32];
+};
+
+/* ERR_CONFIG: an option is out of the ranges above, or a URL is not http
+ * or https, or is there twice.  The caller owns `*out`. */
+enum err chainview_new(
+    struct chainview **out, const struct chainview_options *o);
+/* No other thread may be inside any call then; NULL is fine. */
+void chainview_free(struct chainview *v);
+
+/* chainview_get returns the current block.  One thread looks at the chain,
+ * the others wait for what it finds; a failure is everybody's answer for
+ * up to a second.  `now` is unix seconds.
+ *
+ * ERR_AGAIN: CHAIN_UNREACHABLE  fewer than m endpoints answered
+ *            CHAIN_WRONG        too many serve another chain
+ *            CHAIN_DISAGREE     no m of them name the same block
+ *            CHAIN_STALE        the block is too old, or over 60 s ahead
+ *                               of our clock
+ *            CHAIN_BACKWARDS    below the floor, another block at its
+ *                               height, or (finalized) not its descendant */
+enum err chainview_get(struct chainview *v, int64_t now,
+    struct chain_block *out, struct refusal *why);
+
+/* chainview_call replaces `out` by what the contract returns at `at`.
+ *
+ * ERR_DENIED: m endpoints agree that there is no such answer:
+ *             CONTRACT_OTHER (reverted or ran out of gas; the detail is
+ *             one endpoint's text), CHAIN_ANSWER (over `max` bytes)
+ * ERR_AGAIN:  CHAIN_UNREACHABLE, CHAIN_DISAGREE */
+enum err chainview_call(struct chainview *v, const struct chain_block *at,
+    const uint8_t to[static 20], struct bytes calldata, size_t max,
+    struct buf *out, struct refusal *why);
+
+/* The floor is the highest block ever returned or set; the caller keeps it
+ * where a restart cannot lose it.  Setting it lower does nothing. */
+void chainview_floor(struct chainview *v, struct chain_floor *out);
+void chainview_set_floor(struct chainview *v, const struct chain_floor *f);
+
+#endif
