@@ -1,0 +1,360 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hex.h"
+#include "kms/service/kmsd_config.h"
+
+struct file_chain {
+	char rpc[KMSD_RPCS][KMSD_URL_MAX];
+	unsigned rpc_count;
+	uint32_t quorum;
+	uint64_t chain_id;
+	char kms_contract[48];
+	char block_tag[32];
+	uint32_t max_age_s, poll_ms, timeout_ms;
+};
+
+struct file_tee {
+	enum yaml_bool simulated;
+	char sim_host[KMSD_PATH_MAX];
+	char sim_image[KMSD_PATH_MAX];
+	char app_compose[KMSD_PATH_MAX];
+};
+
+struct file_attestation {
+	char pccs_url[KMSD_URL_MAX];
+	char pccs_more[KMSD_PCCS - 1][KMSD_URL_MAX];
+	unsigned pccs_more_count;
+	enum yaml_bool pccs_insecure_tls;
+	char insecure_simulated_root[KMSD_PATH_MAX];
+	char allow_status[KMSD_STATUSES][48];
+	unsigned allow_status_count;
+	char allow_advisory[KMSD_ADVISORIES][ADVISORY_LEN];
+	unsigned allow_advisory_count;
+	uint32_t grace_s;
+	uint32_t min_tcb_eval, min_qe_eval;
+	uint32_t evidence_life_s;
+};
+
+struct file {
+	char slot[64];
+	char listen[KMSD_URL_MAX];
+	char admin[96];
+	char data_dir[KMSD_PATH_MAX];
+	enum yaml_bool seal;
+	enum yaml_bool genesis;
+	char peers[KMSD_PEERS][KMSD_URL_MAX];
+	unsigned peers_count;
+	struct file_chain chain;
+	struct file_tee tee;
+	struct file_attestation attestation;
+	char log_level[8];
+};
+
+#define OPT CYAML_FLAG_OPTIONAL
+#define REQ CYAML_FLAG_DEFAULT
+#define BOOL(key, flags, type, member) \
+	CYAML_FIELD_ENUM( \
+	    key, (flags) | CYAML_FLAG_STRICT, type, member, yaml_bools, 2)
+
+static const cyaml_schema_value_t url_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, KMSD_URL_MAX - 1),
+};
+static const cyaml_schema_value_t status_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, 47),
+};
+static const cyaml_schema_value_t advisory_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, ADVISORY_LEN - 1),
+};
+
+static const cyaml_schema_field_t chain_fields[] = {
+	CYAML_FIELD_SEQUENCE(
+	    "rpc", REQ, struct file_chain, rpc, &url_entry, 1, KMSD_RPCS),
+	CYAML_FIELD_UINT("quorum", OPT, struct file_chain, quorum),
+	CYAML_FIELD_UINT("chain_id", REQ, struct file_chain, chain_id),
+	CYAML_FIELD_STRING(
+	    "kms_contract", REQ, struct file_chain, kms_contract, 1),
+	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
+	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
+	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
+	CYAML_FIELD_UINT("timeout_ms", OPT, struct file_chain, timeout_ms),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t tee_fields[] = {
+	BOOL("simulated", OPT, struct file_tee, simulated),
+	CYAML_FIELD_STRING("sim_host", OPT, struct file_tee, sim_host, 1),
+	CYAML_FIELD_STRING("sim_image", OPT, struct file_tee, sim_image, 1),
+	CYAML_FIELD_STRING("app_compose", OPT, struct file_tee, app_compose, 1),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t attestation_fields[] = {
+	CYAML_FIELD_STRING(
+	    "pccs_url", REQ, struct file_attestation, pccs_url, 1),
+	BOOL("pccs_insecure_tls", OPT, struct file_attestation,
+	    pccs_insecure_tls),
+	CYAML_FIELD_STRING("insecure_simulated_root", OPT,
+	    struct file_attestation, insecure_simulated_root, 1),
+	CYAML_FIELD_SEQUENCE("allow_status", OPT, struct file_attestation,
+	    allow_status, &status_entry, 1, KMSD_STATUSES),
+	CYAML_FIELD_SEQUENCE("allow_advisory", OPT, struct file_attestation,
+	    allow_advisory, &advisory_entry, 0, KMSD_ADVISORIES),
+	CYAML_FIELD_SEQUENCE("pccs_more", OPT, struct file_attestation,
+	    pccs_more, &url_entry, 0, KMSD_PCCS - 1),
+	CYAML_FIELD_UINT("grace_s", OPT, struct file_attestation, grace_s),
+	CYAML_FIELD_UINT(
+	    "min_tcb_eval", OPT, struct file_attestation, min_tcb_eval),
+	CYAML_FIELD_UINT(
+	    "min_qe_eval", OPT, struct file_attestation, min_qe_eval),
+	CYAML_FIELD_UINT(
+	    "evidence_life_s", OPT, struct file_attestation, evidence_life_s),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t file_fields[] = {
+	CYAML_FIELD_STRING("slot", REQ, struct file, slot, 1),
+	CYAML_FIELD_STRING("listen", REQ, struct file, listen, 1),
+	CYAML_FIELD_STRING("admin", OPT, struct file, admin, 1),
+	CYAML_FIELD_STRING("data_dir", REQ, struct file, data_dir, 1),
+	BOOL("seal", OPT, struct file, seal),
+	BOOL("genesis", OPT, struct file, genesis),
+	CYAML_FIELD_SEQUENCE(
+	    "peers", OPT, struct file, peers, &url_entry, 0, KMSD_PEERS),
+	CYAML_FIELD_MAPPING("chain", REQ, struct file, chain, chain_fields),
+	CYAML_FIELD_MAPPING("tee", OPT, struct file, tee, tee_fields),
+	CYAML_FIELD_MAPPING(
+	    "attestation", REQ, struct file, attestation, attestation_fields),
+	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t file_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields),
+};
+
+/* The first key that does not decode is the one that is told. */
+static enum err
+bad(char *why, const char *key, const char *must)
+{
+	(void)snprintf(why, YAML_WHY_MAX, "%s: %s", key, must);
+	return ERR_CONFIG;
+}
+
+#define COPY(to, from) (void)snprintf((to), sizeof(to), "%s", (from))
+
+static enum err
+decode_slot(const char *s, char *why)
+{
+	for (; *s != '\0'; s++)
+		if (!(*s >= 'a' && *s <= 'z') && !(*s >= 'A' && *s <= 'Z') &&
+		    !(*s >= '0' && *s <= '9') && *s != '-' && *s != '_' &&
+		    *s != '.')
+			return bad(why, "slot",
+			    "letters, digits, '-', '_' and '.' only");
+	return ERR_OK;
+}
+
+/* "host:port"; the host is a numeric address. */
+static enum err
+decode_admin(struct kmsd_config *c, const char *text, char *why)
+{
+	const char *colon = strrchr(text, ':');
+	char *end;
+	unsigned long port;
+
+	if (text[0] == '\0') {
+		COPY(c->admin_host, "127.0.0.1");
+		c->admin_port = 0;
+		return ERR_OK;
+	}
+	if (colon == NULL || colon == text ||
+	    (size_t)(colon - text) >= sizeof c->admin_host)
+		return bad(why, "admin", "must be address:port");
+	port = strtoul(colon + 1, &end, 10);
+	if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
+		return bad(why, "admin", "must be address:port");
+	(void)snprintf(c->admin_host, sizeof c->admin_host, "%.*s",
+	    (int)(colon - text), text);
+	c->admin_port = (uint16_t)port;
+	return ERR_OK;
+}
+
+static enum err
+decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
+{
+	for (unsigned i = 0; i < f->rpc_count; i++) {
+		if (strncmp(f->rpc[i], "http://", 7) != 0 &&
+		    strncmp(f->rpc[i], "https://", 8) != 0)
+			return bad(why, "chain.rpc", "must be http(s)://...");
+		for (unsigned k = 0; k < i; k++)
+			if (strcmp(f->rpc[i], f->rpc[k]) == 0)
+				return bad(why, "chain.rpc",
+				    "names an endpoint twice");
+		COPY(c->rpc[i], f->rpc[i]);
+	}
+	c->n_rpcs = f->rpc_count;
+	/* More than half by default, so that two disjoint sets of endpoints
+	 * can never both be believed. */
+	c->rpc_quorum = f->quorum != 0 ? f->quorum : f->rpc_count / 2 + 1;
+	if (c->rpc_quorum > c->n_rpcs)
+		return bad(why, "chain.quorum", "exceeds the endpoints");
+	if (f->chain_id == 0 || f->chain_id > INT64_MAX)
+		return bad(why, "chain.chain_id", "must be 1 to 2^63-1");
+	c->chain_id = f->chain_id;
+	if (hex_fixed(c->kms_contract, 20, f->kms_contract) != ERR_OK)
+		return bad(why, "chain.kms_contract", "must be an address");
+	COPY(
+	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
+	c->max_age_s = f->max_age_s != 0 ? f->max_age_s : 1800;
+	c->poll_ms = f->poll_ms != 0 ? f->poll_ms : 4000;
+	c->rpc_timeout_ms = f->timeout_ms != 0 ? f->timeout_ms : 5000;
+	return ERR_OK;
+}
+
+static enum err
+decode_attestation(
+    struct kmsd_config *c, const struct file_attestation *f, char *why)
+{
+	COPY(c->pccs_url[0], f->pccs_url);
+	for (unsigned i = 0; i < f->pccs_more_count; i++)
+		COPY(c->pccs_url[i + 1], f->pccs_more[i]);
+	c->n_pccs = 1 + f->pccs_more_count;
+	c->pccs_insecure_tls = f->pccs_insecure_tls == YAML_TRUE;
+	COPY(c->simulated_root, f->insecure_simulated_root);
+	attest_policy_default(&c->policy);
+	for (unsigned i = 0; i < f->allow_status_count; i++) {
+		enum tcb_status s;
+
+		if (tcb_status_parse(&s, f->allow_status[i]) != ERR_OK ||
+		    s == TCB_REVOKED)
+			return bad(why, "attestation.allow_status",
+			    "must be TCB statuses, and never Revoked");
+		c->policy.status[s] = true;
+	}
+	for (unsigned i = 0; i < f->allow_advisory_count; i++)
+		COPY(c->policy.advisory[i], f->allow_advisory[i]);
+	c->policy.n_advisories = f->allow_advisory_count;
+	c->policy.grace_s = f->grace_s;
+	c->policy.min_tcb_eval = f->min_tcb_eval;
+	c->policy.min_qe_eval = f->min_qe_eval;
+	c->policy.allow_simulated = c->simulated_root[0] != '\0';
+	c->evidence_life_s =
+	    f->evidence_life_s != 0 ? f->evidence_life_s : 3600;
+	return ERR_OK;
+}
+
+static enum err
+decode(struct kmsd_config *c, const struct file *f, char *why)
+{
+	static const char *const levels[] = { "debug", "info", "warn",
+		"error" };
+	enum err e;
+
+	if ((e = decode_slot(f->slot, why)) != ERR_OK)
+		return e;
+	COPY(c->slot, f->slot);
+	if (strncmp(f->listen, "tcp://", 6) != 0)
+		return bad(why, "listen", "must be tcp://address:port");
+	COPY(c->listen, f->listen);
+	if ((e = decode_admin(c, f->admin, why)) != ERR_OK)
+		return e;
+	COPY(c->data_dir, f->data_dir);
+	c->seal = f->seal == YAML_TRUE;
+	c->genesis = f->genesis == YAML_TRUE;
+	for (unsigned i = 0; i < f->peers_count; i++) {
+		if (strncmp(f->peers[i], "tcp://", 6) != 0)
+			return bad(why, "peers", "must be tcp://host:port");
+		COPY(c->peer[i], f->peers[i]);
+	}
+	c->n_peers = f->peers_count;
+	if ((e = decode_chain(c, &f->chain, why)) != ERR_OK)
+		return e;
+	c->simulated = f->tee.simulated == YAML_TRUE;
+	COPY(c->sim_host, f->tee.sim_host);
+	COPY(c->sim_image, f->tee.sim_image);
+	COPY(c->app_compose, f->tee.app_compose);
+	if (c->simulated !=
+	    (c->sim_host[0] != '\0' && c->sim_image[0] != '\0' &&
+		c->app_compose[0] != '\0'))
+		return bad(why, "tee",
+		    "simulated goes with sim_host, sim_image, app_compose");
+	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK)
+		return e;
+	c->log_level = LOG_INFO;
+	if (f->log_level[0] != '\0') {
+		unsigned i;
+
+		for (i = 0; i < 4; i++)
+			if (strcmp(f->log_level, levels[i]) == 0)
+				break;
+		if (i == 4)
+			return bad(why, "log_level",
+			    "must be debug, info, warn or error");
+		c->log_level = (enum log_level)i;
+	}
+	return ERR_OK;
+}
+
+enum err
+kmsd_config_load(
+    struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX])
+{
+	struct kmsd_config *c = calloc(1, sizeof *c);
+	void *f = NULL;
+	enum err e = ERR_NOMEM;
+
+	if (c == NULL)
+		return e;
+	if ((e = yaml_load(&f, path, &file_schema, why)) == ERR_OK &&
+	    (e = decode(c, f, why)) == ERR_OK)
+		*out = *c;
+	yaml_release(f, &file_schema);
+	free(c);
+	return e;
+}
+
+enum err
+kmsd_config_print(struct buf *b, const struct kmsd_config *c)
+{
+	char hex[41];
+	enum err e;
+
+	hex_encode(hex, c->kms_contract, 20);
+	e = buf_printf(b,
+	    "slot: %s\nlisten: %s\nadmin: %s:%u\ndata_dir: %s\n"
+	    "seal: %s\ngenesis: %s\nchain.chain_id: %" PRIu64 "\n"
+	    "chain.kms_contract: 0x%s\nchain.quorum: %u of %u\n"
+	    "chain.block_tag: %s\nchain.max_age_s: %u\nchain.poll_ms: %u\n"
+	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
+	    "attestation.pccs_url: %s\n"
+	    "attestation.insecure_simulated_root: %s\n"
+	    "attestation.evidence_life_s: %u\nattestation.grace_s: %" PRId64
+	    "\nattestation.min_tcb_eval: %" PRIu32
+	    "\nattestation.min_qe_eval: %" PRIu32 "\n",
+	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
+	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
+	    c->chain_id, hex, c->rpc_quorum, c->n_rpcs, c->block_tag,
+	    c->max_age_s, c->poll_ms, c->rpc_timeout_ms,
+	    c->simulated ? "true" : "false", c->pccs_url[0],
+	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
+	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
+	    c->policy.min_qe_eval);
+	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
+		e = buf_printf(b, "peer: %s\n", c->peer[i]);
+	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)
+		e = buf_printf(b, "chain.rpc: %s\n", c->rpc[i]);
+	for (unsigned i = 1; e == ERR_OK && i < c->n_pccs; i++)
+		e = buf_printf(
+		    b, "attestation.pccs_more: %s\n", c->pccs_url[i]);
+	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_advisories; i++)
+		e = buf_printf(b, "attestation.allow_advisory: %s\n",
+		    c->policy.advisory[i]);
+	for (unsigned i = 0; e == ERR_OK && i < TCB_STATUS_COUNT; i++)
+		if (c->policy.status[i])
+			e = buf_printf(b, "attestation.allow_status: %s\n",
+			    tcb_status_text((enum tcb_status)i));
+	return e;
+}

@@ -1,0 +1,64 @@
+/* kmsd_config: a KMS node's YAML file, checked and decoded.
+ *
+ * Strict: see common/base/yaml.h.  No secrets are in it.  An example with
+ * every key is deploy/kmsd.yaml. */
+#ifndef KMS_SERVICE_KMSD_CONFIG_H
+#define KMS_SERVICE_KMSD_CONFIG_H
+
+#include <stdbool.h>
+
+#include "common/attest/verdict.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/base/yaml.h"
+
+#define KMSD_PATH_MAX 512
+#define KMSD_URL_MAX 256
+#define KMSD_PEERS 16
+#define KMSD_RPCS 8
+#define KMSD_PCCS LIMIT_PCCS
+#define KMSD_STATUSES 8
+#define KMSD_ADVISORIES 32
+
+struct kmsd_config {
+	char slot[64];
+	char listen[KMSD_URL_MAX]; /* tcp://address:port */
+	char admin_host[64];
+	uint16_t admin_port;
+	char data_dir[KMSD_PATH_MAX];
+	bool seal; /* keep sealed roots on disk, if the platform can */
+	bool genesis; /* may make the first roots, if the contract has none */
+	char peer[KMSD_PEERS][KMSD_URL_MAX];
+	unsigned n_peers;
+
+	char rpc[KMSD_RPCS][KMSD_URL_MAX];
+	unsigned n_rpcs;
+	unsigned rpc_quorum;
+	uint64_t chain_id;
+	uint8_t kms_contract[20];
+	char block_tag[32];
+	unsigned max_age_s;
+	unsigned poll_ms;
+	unsigned rpc_timeout_ms;
+
+	bool simulated;
+	char sim_host[KMSD_PATH_MAX];
+	char sim_image[KMSD_PATH_MAX];
+	char app_compose[KMSD_PATH_MAX]; /* what this KMS guest was made of */
+
+	char pccs_url[KMSD_PCCS][KMSD_URL_MAX]; /* asked in this order */
+	unsigned n_pccs;
+	bool pccs_insecure_tls;
+	char simulated_root[KMSD_PATH_MAX]; /* "" = the vendor's only */
+	struct attest_policy policy;
+	unsigned evidence_life_s;
+
+	enum log_level log_level;
+};
+
+enum err kmsd_config_load(
+    struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX]);
+/* kmsd_config_print appends the effective values, one `key: value` a line. */
+enum err kmsd_config_print(struct buf *out, const struct kmsd_config *c);
+
+#endif

@@ -1,0 +1,125 @@
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "common/base/file.h"
+#include "kms/service/kmsd_config.h"
+#include "tests/lib/tmpdir.h"
+
+static char *dir;
+static char path[600];
+static struct buf good;
+
+static void
+setup(void)
+{
+	dir = tmpdir_new();
+	cr_assert_eq(file_join(path, sizeof path, dir, "k.yaml"), ERR_OK);
+	cr_assert_eq(file_read(&good, "deploy/kmsd.yaml", 1u << 16), ERR_OK);
+}
+
+static void
+teardown(void)
+{
+	buf_fini(&good);
+	tmpdir_remove(dir);
+}
+
+TestSuite(kmsd_config, .init = setup, .fini = teardown, .timeout = 60);
+
+/* Loads the example with one text replaced by another. */
+static enum err
+load_with(struct kmsd_config *c, const char *from, const char *to, char *why)
+{
+	struct buf b = { 0 };
+	const char *text = (const char *)good.p;
+	const char *at = strstr(text, from);
+	enum err e;
+
+	cr_assert_not_null(at, "%s", from);
+	cr_assert_eq(buf_printf(&b, "%.*s%s%s", (int)(at - text), text, to,
+			 at + strlen(from)),
+	    ERR_OK);
+	cr_assert_eq(file_write(path, b.p, b.len, 0600), ERR_OK);
+	e = kmsd_config_load(c, path, why);
+	buf_fini(&b);
+	return e;
+}
+
+/* Every bad value is refused with words that name the key or the line. */
+Test(kmsd_config, refusals)
+{
+	static const struct {
+		const char *from, *to, *named;
+	} bad[] = {
+		{ "slot: kms0", "slot: 'a b'", "slot" },
+		{ "slot: kms0", "slto: kms0", "slto" },
+		{ "listen: tcp://0.0.0.0:7100", "listen: 7100", "listen" },
+		{ "admin: 127.0.0.1:7101", "admin: localhost", "admin" },
+		{ "admin: 127.0.0.1:7101", "admin: 127.0.0.1:70000", "admin" },
+		{ "genesis: false", "genesis: maybe", "genesis" },
+		{ "quorum: 2", "quorum: 4", "quorum" },
+		{ "chain_id: 1", "chain_id: 0", "chain_id" },
+		{ "https://rpc-b.example", "https://rpc-a.example", "rpc" },
+		{ "https://rpc-b.example", "ftp://rpc-b.example", "rpc" },
+		{ "0x0000000000000000000000000000000000000001", "0x01",
+		    "kms_contract" },
+		{ "simulated: false", "simulated: true", "tee" },
+		{ "# allow_status: [SWHardeningNeeded]",
+		    "allow_status: [Revoked]", "allow_status" },
+		{ "# allow_status: [SWHardeningNeeded]", "allow_status: [Fine]",
+		    "allow_status" },
+		{ "log_level: info", "log_level: loud", "log_level" },
+		{ "tcp://kms1.example:7100", "http://kms1.example", "peers" },
+	};
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX];
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		cr_assert_eq(load_with(&c, bad[i].from, bad[i].to, why),
+		    ERR_CONFIG, "%s", bad[i].to);
+		cr_assert_not_null(
+		    strstr(why, bad[i].named), "%s: %s", bad[i].to, why);
+	}
+}
+
+/* The example means what it says; the default policy is the strict one. */
+Test(kmsd_config, example)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+	struct buf b = { 0 };
+
+	cr_assert_eq(
+	    kmsd_config_load(&c, "deploy/kmsd.yaml", why), ERR_OK, "%s", why);
+	cr_assert_str_eq(c.slot, "kms0");
+	cr_assert_eq(c.n_peers, 2);
+	cr_assert_eq(c.rpc_quorum, 2);
+	cr_assert_eq(c.admin_port, 7101);
+	cr_assert(!c.simulated);
+	cr_assert(!c.policy.allow_simulated);
+	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
+	cr_assert(!c.policy.status[TCB_OUT_OF_DATE]);
+	cr_assert_eq(c.n_pccs, 1);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(
+	    strstr((char *)b.p, "insecure_simulated_root: none"));
+	buf_fini(&b);
+}
+
+/* Policy keys arrive where they are judged. */
+Test(kmsd_config, policy)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+
+	cr_assert_eq(load_with(&c, "grace_s: 0",
+			 "grace_s: 86400\n  allow_status: [OutOfDate]\n"
+			 "  pccs_more: ['https://b.example']",
+			 why),
+	    ERR_OK, "%s", why);
+	cr_assert_eq(c.policy.grace_s, 86400);
+	cr_assert(c.policy.status[TCB_OUT_OF_DATE]);
+	cr_assert_eq(c.n_pccs, 2);
+	cr_assert_str_eq(c.pccs_url[1], "https://b.example");
+}
