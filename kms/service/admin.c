@@ -1,0 +1,570 @@
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/hex.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/crypto/hash.h"
+#include "common/net/httpd.h"
+#include "kms/service/admin.h"
+
+#define RENDER_MS 500
+#define VERSION_TEXT "0.1.0"
+
+struct admin {
+	struct admin_options o;
+	struct httpd *http; /* owns */
+	uint64_t started_ms;
+	uv_timer_t timer;
+	uv_work_t work;
+	bool working, stopping, timer_closed;
+	void (*done)(void *cookie);
+	void *done_cookie;
+	/* What the worker found out about ourselves and the chain. */
+	struct look {
+		bool has_self, has_block, has_allowed;
+		bool allowed;
+		struct attested self;
+		struct refusal self_why, chain_why;
+		struct chain_block block;
+		bool has_genesis;
+		struct epoch_public genesis;
+		struct evidence genesis_evidence;
+	} look;
+	pthread_mutex_t lock; /* of the pages */
+	struct buf status, metrics, genesis;
+	bool ready;
+};
+
+/* ---- pages, rendered on the loop ---- */
+
+/* Waiting for the contract is told once /genesis can be read, too. */
+static enum cluster_phase
+shown_phase(const struct admin *a)
+{
+	enum cluster_phase p = cluster_phase(a->o.cluster);
+	const struct look *l = &a->look;
+
+	return p == PHASE_GENESIS &&
+		(!l->has_genesis || l->genesis_evidence.quote.len == 0)
+	    ? PHASE_STARTING
+	    : p;
+}
+
+static enum err
+set_measurements(json_t *o, const struct boot_info *b)
+{
+	json_t *advisories = json_array();
+	enum err e;
+
+	if ((e = json_set_str(o, "tee", tee_text(b->tee))) != ERR_OK ||
+	    (e = json_set_hex(o, "app_id", b->app_id, 20)) != ERR_OK ||
+	    (e = json_set_hex(o, "compose_hash", b->compose_hash, 32)) !=
+		ERR_OK ||
+	    (e = json_set_hex(o, "device_id", b->device_id, 32)) != ERR_OK ||
+	    (e = json_set_hex(o, "mr_aggregated", b->mr_aggregated, 32)) !=
+		ERR_OK ||
+	    (e = json_set_hex(o, "mr_system", b->mr_system, 32)) != ERR_OK ||
+	    (e = json_set_hex(o, "os_image_hash", b->os_image_hash, 32)) !=
+		ERR_OK ||
+	    (e = json_set_str(
+		 o, "tcb_status", tcb_status_text(b->tcb_status))) != ERR_OK) {
+		json_decref(advisories);
+		return e;
+	}
+	for (unsigned i = 0; i < b->n_advisories; i++)
+		(void)json_array_append_new(
+		    advisories, json_string(b->advisory[i]));
+	return json_set_new(o, "advisory_ids", advisories);
+}
+
+static enum err
+add_self(json_t *root, const struct look *l)
+{
+	json_t *o = json_object();
+	enum err e = ERR_OK;
+
+	if (l->has_self)
+		e = set_measurements(o, &l->self.boot);
+	if (e == ERR_OK)
+		e = json_set_new(o, "allowed",
+		    l->has_allowed ? json_boolean(l->allowed) : json_null());
+	if (e == ERR_OK)
+		e = json_set_new(o, "reason",
+		    l->self_why.code != REASON_NONE
+			? json_string(l->self_why.detail)
+			: json_null());
+	if (e != ERR_OK) {
+		json_decref(o);
+		return e;
+	}
+	return json_set_new(root, "self", o);
+}
+
+static enum err
+add_chain(json_t *root, const struct admin *a)
+{
+	const struct kmsd_config *c = a->o.cfg;
+	const struct look *l = &a->look;
+	json_t *o = json_object();
+	enum err e;
+
+	(void)!json_set_new(root, "chain", o);
+	if ((e = json_set_u64(o, "chain_id", c->chain_id)) != ERR_OK ||
+	    (e = json_set_hex(o, "kms_contract", c->kms_contract, 20)) !=
+		ERR_OK ||
+	    (e = json_set_u64(o, "quorum", c->rpc_quorum)) != ERR_OK ||
+	    (e = json_set_u64(o, "endpoints", c->n_rpcs)) != ERR_OK)
+		return e;
+	if (l->has_block) {
+		int64_t age = clock_wall_s() - (int64_t)l->block.timestamp;
+
+		if ((e = json_set_u64(o, "block_number", l->block.number)) !=
+			ERR_OK ||
+		    (e = json_set_hex(o, "block_hash", l->block.hash, 32)) !=
+			ERR_OK ||
+		    (e = json_set_new(o, "block_age_s", json_integer(age))) !=
+			ERR_OK)
+			return e;
+	}
+	return json_set_new(o, "error",
+	    l->has_block ? json_null()
+			 : json_string(reason_label(l->chain_why.code)));
+}
+
+static const char *
+epoch_state_text(const struct admin *a)
+{
+	return cluster_phase(a->o.cluster) == PHASE_GENESIS ? "prepared"
+							    : "active";
+}
+
+static json_t *
+epoch_json(const struct admin *a, const struct epoch_public *p)
+{
+	json_t *o = json_object();
+	uint8_t spki[P256_SPKI_LEN], hash[32], address[20] = { 0 };
+
+	(void)!p256_spki(spki, &p->ca);
+	sha256(hash, spki, sizeof spki);
+	(void)!k256_address(address, &p->k256);
+	(void)!json_set_u64(o, "number", p->number);
+	(void)!json_set_hex(o, "k256_pub", p->k256.b, 33);
+	(void)!json_set_hex(o, "address", address, 20);
+	(void)!json_set_hex(o, "ca_spki_sha256", hash, 32);
+	(void)!json_set_str(o, "state", epoch_state_text(a));
+	return o;
+}
+
+static json_t *
+epochs_json(const struct admin *a)
+{
+	const struct state *s = cluster_state(a->o.cluster);
+	json_t *list = json_array();
+	struct epoch_public pending;
+
+	for (size_t i = 0; i < state_n_epochs(s); i++)
+		(void)json_array_append_new(
+		    list, epoch_json(a, &state_epoch(s, i)->pub));
+	if (cluster_genesis(a->o.cluster, &pending))
+		(void)json_array_append_new(list, epoch_json(a, &pending));
+	return list;
+}
+
+static json_t *
+peers_json(const struct admin *a)
+{
+	struct cluster_peer peer[KMSD_PEERS];
+	size_t n = cluster_peers(a->o.cluster, peer, KMSD_PEERS);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = json_object();
+
+		(void)!json_set_str(o, "url", peer[i].url);
+		(void)!json_set_bool(o, "connected", peer[i].connected);
+		(void)!json_set_new(o, "last_sync_age_s",
+		    peer[i].last_sync != 0
+			? json_integer(clock_wall_s() - peer[i].last_sync)
+			: json_null());
+		(void)!json_set_new(o, "error",
+		    peer[i].error != REASON_NONE
+			? json_string(reason_label(peer[i].error))
+			: json_null());
+		(void)json_array_append_new(list, o);
+	}
+	return list;
+}
+
+/* What this node tolerates in others, so that an auditor need not ask. */
+static json_t *
+policy_json(const struct attest_policy *p)
+{
+	json_t *o = json_object(), *list = json_array();
+	json_t *advisories = json_array();
+
+	for (unsigned i = 0; i < TCB_STATUS_COUNT; i++)
+		if (p->status[i])
+			(void)json_array_append_new(list,
+			    json_string(tcb_status_text((enum tcb_status)i)));
+	for (unsigned i = 0; i < p->n_advisories; i++)
+		(void)json_array_append_new(
+		    advisories, json_string(p->advisory[i]));
+	(void)!json_set_new(o, "allow_status", list);
+	(void)!json_set_new(o, "allow_advisory", advisories);
+	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
+	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
+	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);
+	(void)!json_set_bool(o, "allow_debug", p->allow_debug);
+	(void)!json_set_bool(o, "allow_simulated", p->allow_simulated);
+	return o;
+}
+
+static json_t *
+refusals_json(const struct admin *a, const struct channel_stats *cs)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 1; i < REASON_COUNT; i++) {
+		uint64_t n =
+		    atomic_load(&a->o.metrics->refusals[i]) + cs->refusals[i];
+
+		if (n > 0)
+			(void)!json_set_u64(o, reason_label((enum reason)i), n);
+	}
+	return o;
+}
+
+static enum err
+render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
+{
+	const struct state *s = cluster_state(a->o.cluster);
+	json_t *root = json_object();
+	uint8_t digest[32], fp[32];
+	enum err e = ERR_NOMEM;
+
+	if (root == NULL)
+		return e;
+	state_digest(s, digest);
+	if ((e = json_set_str(root, "version", VERSION_TEXT)) != ERR_OK ||
+	    (e = json_set_str(root, "slot", a->o.cfg->slot)) != ERR_OK ||
+	    (e = json_set_str(root, "phase",
+		 cluster_phase_text(shown_phase(a)))) != ERR_OK ||
+	    (e = json_set_hex(root, "incarnation",
+		 cluster_incarnation(a->o.cluster), 32)) != ERR_OK ||
+	    (e = json_set_u64(root, "uptime_s",
+		 (clock_mono_ms() - a->started_ms) / 1000)) != ERR_OK ||
+	    (e = json_set_u64(root, "listen_port",
+		 channel_server_port(a->o.server))) != ERR_OK ||
+	    (e = json_set_bool(root, "simulated", a->o.cfg->simulated)) !=
+		ERR_OK)
+		goto done;
+	if (a->o.simulated_root.len > 0) {
+		sha256(fp, a->o.simulated_root.p, a->o.simulated_root.len);
+		e = json_set_hex(root, "simulated_root", fp, 32);
+	} else {
+		e = json_set_new(root, "simulated_root", json_null());
+	}
+	if (e != ERR_OK || (e = add_self(root, &a->look)) != ERR_OK ||
+	    (e = add_chain(root, a)) != ERR_OK ||
+	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
+	    (e = json_set_new(
+		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "peers", peers_json(a))) != ERR_OK ||
+	    (e = json_set_u64(root, "sessions", cs->sessions_open)) != ERR_OK ||
+	    (e = json_set_u64(root, "half_open", cs->half_open)) != ERR_OK ||
+	    (e = json_set_u64(root, "records", state_n_records(s))) != ERR_OK ||
+	    (e = json_set_hex(root, "digest", digest, 32)) != ERR_OK ||
+	    (e = json_set_u64(root, "releases",
+		 atomic_load(&a->o.metrics->answered[RQ_GET_APP_KEYS]))) !=
+		ERR_OK ||
+	    (e = json_set_new(root, "refusals", refusals_json(a, cs))) !=
+		ERR_OK)
+		goto done;
+	e = json_write_pretty(out, root);
+	if (e == ERR_OK)
+		e = buf_printf(out, "\n");
+done:
+	json_decref(root);
+	return e;
+}
+
+static enum err
+render_genesis(struct admin *a, struct buf *out)
+{
+	const struct look *l = &a->look;
+	json_t *o;
+	uint8_t spki[P256_SPKI_LEN];
+	enum err e;
+
+	if (!l->has_genesis || l->genesis_evidence.quote.len == 0)
+		return ERR_OK;
+	if ((o = json_object()) == NULL)
+		return ERR_NOMEM;
+	if ((e = p256_spki(spki, &l->genesis.ca)) == ERR_OK &&
+	    (e = json_set_u64(o, "number", 0)) == ERR_OK &&
+	    (e = json_set_hex(o, "k256_pub", l->genesis.k256.b, 33)) ==
+		ERR_OK &&
+	    (e = json_set_hex(o, "ca_spki", spki, sizeof spki)) == ERR_OK &&
+	    (e = json_set_hex(o, "quote", l->genesis_evidence.quote.p,
+		 l->genesis_evidence.quote.len)) == ERR_OK &&
+	    (e = json_set_str(o, "event_log",
+		 (char *)l->genesis_evidence.event_log.p)) == ERR_OK &&
+	    (e = json_set_str(o, "vm_config",
+		 (char *)l->genesis_evidence.vm_config.p)) == ERR_OK)
+		e = json_write(out, o);
+	json_decref(o);
+	return e;
+}
+
+static enum err
+render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
+{
+	const struct state *s = cluster_state(a->o.cluster);
+	const struct look *l = &a->look;
+	struct cluster_peer peer[KMSD_PEERS];
+	struct gate_stats gs;
+	struct metrics_gauges g = {
+		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY,
+		.chain_block = l->has_block ? l->block.number : 0,
+		.chain_age_s = l->has_block
+		    ? clock_wall_s() - (int64_t)l->block.timestamp
+		    : -1,
+		.sessions = cs->sessions_open,
+		.half_open = cs->half_open,
+		.records = state_n_records(s),
+		.epochs = state_n_epochs(s),
+		.channel_refusals = cs->refusals,
+		.gate_refusals = gs.by_reason,
+	};
+	size_t n = cluster_peers(a->o.cluster, peer, KMSD_PEERS);
+
+	gate_stats(a->o.gate, &gs);
+	for (size_t i = 0; i < n; i++)
+		g.peers_connected += peer[i].connected;
+	return metrics_render(out, a->o.metrics, &g);
+}
+
+static void
+publish(struct admin *a)
+{
+	struct buf status = { 0 }, metrics = { 0 }, genesis = { 0 };
+	struct channel_stats cs;
+
+	channel_server_stats(a->o.server, &cs);
+	if (render_status(a, &cs, &status) != ERR_OK ||
+	    render_metrics(a, &cs, &metrics) != ERR_OK ||
+	    render_genesis(a, &genesis) != ERR_OK) {
+		log_plain(LOG_WARN, "status_not_rendered");
+	} else {
+		struct buf old[3];
+
+		(void)pthread_mutex_lock(&a->lock);
+		old[0] = a->status;
+		old[1] = a->metrics;
+		old[2] = a->genesis;
+		a->status = status;
+		a->metrics = metrics;
+		a->genesis = genesis;
+		a->ready = cluster_phase(a->o.cluster) == PHASE_READY &&
+		    a->look.has_allowed && a->look.allowed;
+		(void)pthread_mutex_unlock(&a->lock);
+		status = old[0];
+		metrics = old[1];
+		genesis = old[2];
+	}
+	buf_fini(&status);
+	buf_fini(&metrics);
+	buf_fini(&genesis);
+}
+
+/* ---- a look at ourselves and the chain, on a worker ---- */
+
+static void
+run_look(uv_work_t *w)
+{
+	struct admin *a = w->data;
+	struct look *l = &a->look;
+	int64_t now = clock_wall_s();
+	struct refusal why = { 0 };
+	uint8_t rd[64];
+	enum err e;
+
+	l->has_block =
+	    chainview_get(a->o.view, now, &l->block, &l->chain_why) == ERR_OK;
+	l->self_why.code = REASON_NONE;
+	e = self_attested(a->o.self, &l->self, now, &l->self_why);
+	l->has_self = e == ERR_OK;
+	if (e == ERR_OK)
+		e = self_allowed(a->o.self, now, &l->self_why);
+	l->has_allowed = e == ERR_OK || e == ERR_DENIED;
+	l->allowed = e == ERR_OK;
+	if (l->has_genesis && l->genesis_evidence.quote.len == 0) {
+		keys_bootstrap_report_data(rd, &l->genesis);
+		if (tee_evidence(self_tee(a->o.self), &l->genesis_evidence, rd,
+			&why) != ERR_OK)
+			log_event(LOG_WARN, "genesis_quote", log_why(&why));
+	}
+}
+
+static void
+maybe_done(struct admin *a)
+{
+	if (a->stopping && a->timer_closed && !a->working && a->done != NULL)
+		a->done(a->done_cookie);
+}
+
+static void
+after_look(uv_work_t *w, int status)
+{
+	struct admin *a = w->data;
+
+	a->working = false;
+	if (status == 0 && !a->stopping)
+		publish(a);
+	maybe_done(a);
+}
+
+static void
+on_timer(uv_timer_t *t)
+{
+	struct admin *a = t->data;
+	struct look *l = &a->look;
+	struct epoch_public pub;
+	bool genesis;
+
+	if (a->working || a->stopping)
+		return;
+	genesis = cluster_genesis(a->o.cluster, &pub);
+	if (!genesis || !l->has_genesis ||
+	    memcmp(&pub.k256, &l->genesis.k256, sizeof pub.k256) != 0)
+		evidence_fini(&l->genesis_evidence);
+	l->has_genesis = genesis;
+	if (genesis)
+		l->genesis = pub;
+	a->work.data = a;
+	if (uv_queue_work(a->o.loop, &a->work, run_look, after_look) == 0)
+		a->working = true;
+}
+
+/* ---- HTTP ---- */
+
+static void
+give(struct admin *a, struct httpd_reply *rp, const struct buf *page,
+    const char *type)
+{
+	rp->content_type = type;
+	(void)pthread_mutex_lock(&a->lock);
+	if (page->len == 0)
+		rp->status = 503;
+	else if (buf_set(&rp->body, page->p, page->len) != ERR_OK)
+		rp->status = 500;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+static void
+on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	struct admin *a = cookie;
+	bool ready;
+
+	if (strcmp(rq->method, "GET") != 0) {
+		rp->status = 405;
+		return;
+	}
+	if (strcmp(rq->path, "/status") == 0) {
+		give(a, rp, &a->status, "application/json");
+	} else if (strcmp(rq->path, "/metrics") == 0) {
+		give(a, rp, &a->metrics, "text/plain; version=0.0.4");
+	} else if (strcmp(rq->path, "/genesis") == 0) {
+		give(a, rp, &a->genesis, "application/json");
+		if (rp->status == 503)
+			rp->status = 404;
+	} else if (strcmp(rq->path, "/healthz") == 0) {
+		rp->content_type = "text/plain";
+		(void)!buf_printf(&rp->body, "ok\n");
+	} else if (strcmp(rq->path, "/readyz") == 0) {
+		(void)pthread_mutex_lock(&a->lock);
+		ready = a->ready;
+		(void)pthread_mutex_unlock(&a->lock);
+		rp->content_type = "text/plain";
+		rp->status = ready ? 200 : 503;
+		(void)!buf_printf(
+		    &rp->body, "%s\n", ready ? "ready" : "not ready");
+	} else {
+		rp->status = 404;
+	}
+}
+
+enum err
+admin_start(struct admin **out, const struct admin_options *o)
+{
+	struct admin *a = calloc(1, sizeof *a);
+	const struct httpd_options ho = { .host = o->cfg->admin_host,
+		.port = o->cfg->admin_port,
+		.max_body = 1024,
+		.max_connections = 32,
+		.timeout_s = 10,
+		.threads = 1 };
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	a->o = *o;
+	a->started_ms = clock_mono_ms();
+	if (pthread_mutex_init(&a->lock, NULL) != 0) {
+		free(a);
+		return ERR_NOMEM;
+	}
+	if ((e = httpd_start(&a->http, &ho, on_http, a)) != ERR_OK) {
+		admin_free(a);
+		return e;
+	}
+	(void)uv_timer_init(o->loop, &a->timer);
+	a->timer.data = a;
+	(void)uv_timer_start(&a->timer, on_timer, 0, RENDER_MS);
+	*out = a;
+	return ERR_OK;
+}
+
+uint16_t
+admin_port(const struct admin *a)
+{
+	return httpd_port(a->http);
+}
+
+static void
+on_timer_closed(uv_handle_t *h)
+{
+	struct admin *a = h->data;
+
+	a->timer_closed = true;
+	maybe_done(a);
+}
+
+void
+admin_stop(struct admin *a, void (*done)(void *), void *cookie)
+{
+	httpd_stop(a->http);
+	a->http = NULL;
+	a->stopping = true;
+	a->done = done;
+	a->done_cookie = cookie;
+	uv_close((uv_handle_t *)&a->timer, on_timer_closed);
+}
+
+void
+admin_free(struct admin *a)
+{
+	if (a == NULL)
+		return;
+	httpd_stop(a->http);
+	evidence_fini(&a->look.genesis_evidence);
+	buf_fini(&a->status);
+	buf_fini(&a->metrics);
+	buf_fini(&a->genesis);
+	(void)pthread_mutex_destroy(&a->lock);
+	free(a);
+}

@@ -1,0 +1,35 @@
+/* job: one request under way, and what the rows of the table do. */
+#ifndef KMS_SERVICE_JOB_H
+#define KMS_SERVICE_JOB_H
+
+#include "kms/service/service.h"
+
+struct job {
+	uv_work_t work;
+	struct service *service; /* borrows, as `o` */
+	const struct service_options *o;
+	uint64_t conn;
+	struct attested caller;
+	uint8_t handshake_hash[32];
+	KmsRequest *request; /* owns */
+	uint64_t started_us;
+	int64_t now; /* unix seconds at arrival */
+	struct epoch_entry *epochs; /* owns: a copy */
+	size_t n_epochs;
+	/* Outcome. */
+	enum err err;
+	struct refusal why;
+	struct buf reply; /* owns; may hold keys */
+	uint64_t epoch;
+	struct gate_decision decision;
+};
+
+/* ERR_OK: j->reply is packed (or `finish` packs it); else j->why. */
+typedef enum err job_fn(struct job *j);
+
+/* On a worker. */
+job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed;
+/* On the loop. */
+job_fn job_meta, job_join_finish, job_sync;
+
+#endif

@@ -1,0 +1,253 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "kms/service/job.h"
+
+/* Requests under way on workers; more are answered BUSY. */
+#define MAX_BUSY 256
+
+struct service {
+	struct service_options o;
+	struct channel_server *server; /* borrows */
+	unsigned busy;
+	bool stopping;
+	void (*done)(void *cookie);
+	void *done_cookie;
+};
+
+#define ROLE(r) (1u << CHANNEL_##r)
+#define APP ROLE(APP)
+#define PEER ROLE(KMS_PEER)
+
+/* The table.  `work` runs on a worker, `finish` on the loop. */
+static const struct rule {
+	enum request_kind kind;
+	unsigned roles;
+	bool needs_ready;
+	job_fn *work; /* NULL: nothing slow */
+	job_fn *finish; /* NULL: `work` made the reply */
+} rules[] = {
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { RQ_GET_META, APP | PEER,
+	    false, NULL, job_meta },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS] = { RQ_GET_APP_KEYS,
+	    APP, true, job_app_keys, NULL },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { RQ_SIGN_CERT, APP,
+	    true, job_sign_cert, NULL },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { RQ_JOIN, PEER, true,
+	    job_join, job_join_finish },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_SYNC] = { RQ_SYNC, PEER, true,
+	    job_peer_allowed, job_sync },
+};
+
+static const struct rule *
+find_rule(unsigned body_case)
+{
+	if (body_case == 0 || body_case >= sizeof rules / sizeof rules[0])
+		return NULL;
+	return rules[body_case].roles != 0 ? &rules[body_case] : NULL;
+}
+
+enum err
+service_new(struct service **out, const struct service_options *o)
+{
+	struct service *s = calloc(1, sizeof *s);
+
+	if (s == NULL)
+		return ERR_NOMEM;
+	s->o = *o;
+	*out = s;
+	return ERR_OK;
+}
+
+void
+service_set_server(struct service *s, struct channel_server *server)
+{
+	s->server = server;
+}
+
+static void
+maybe_done(struct service *s)
+{
+	void (*done)(void *) = s->done;
+
+	if (!s->stopping || s->busy > 0 || done == NULL)
+		return;
+	s->done = NULL;
+	done(s->done_cookie);
+}
+
+void
+service_stop(struct service *s, void (*done)(void *), void *cookie)
+{
+	s->stopping = true;
+	s->done = done;
+	s->done_cookie = cookie;
+	maybe_done(s);
+}
+
+void
+service_free(struct service *s)
+{
+	free(s);
+}
+
+static void
+job_free(struct job *j)
+{
+	msg_request_free(j->request);
+	buf_wipe(&j->reply);
+	free(j->epochs);
+	free(j);
+}
+
+static void
+log_job(const struct job *j, const struct rule *r, uint64_t us)
+{
+	const char *name = request_kind_text(r->kind);
+
+	/* Anti-entropy runs every second: it is news only when refused. */
+	if (j->err == ERR_OK && r->kind == RQ_SYNC)
+		return;
+	if (j->err == ERR_OK)
+		log_event(LOG_INFO, name,
+		    log_hex("app", j->caller.boot.app_id, 20),
+		    log_hex("device", j->caller.boot.device_id, 32),
+		    log_hex("compose", j->caller.boot.compose_hash, 32),
+		    log_u64("epoch", j->epoch),
+		    log_u64("block", j->decision.block.number),
+		    log_u64("us", us));
+	else
+		log_event(LOG_WARN, "refused", log_str("request", name),
+		    log_hex("app", j->caller.boot.app_id, 20),
+		    log_hex("device", j->caller.boot.device_id, 32),
+		    log_hex("compose", j->caller.boot.compose_hash, 32),
+		    log_why(&j->why));
+}
+
+/* Sends the reply, or the refusal, and forgets the job. */
+static void
+answer(struct job *j)
+{
+	struct service *s = j->service;
+	const struct rule *r = find_rule(j->request->body_case);
+	uint64_t us = uv_hrtime() / 1000 - j->started_us;
+
+	if (j->err == ERR_OK && r->finish != NULL)
+		j->err = r->finish(j);
+	if (j->err == ERR_OK) {
+		atomic_fetch_add(&s->o.metrics->answered[r->kind], 1);
+		if (r->kind == RQ_GET_APP_KEYS)
+			metrics_latency(s->o.metrics, us);
+	} else {
+		if (j->why.code == REASON_NONE)
+			(void)refuse(
+			    &j->why, REASON_INTERNAL, "%s", err_text(j->err));
+		atomic_fetch_add(&s->o.metrics->refusals[j->why.code], 1);
+		buf_wipe(&j->reply);
+		/* The detail stays here, but for a contract's own words. */
+		if (msg_error_pack(&j->reply, j->request->id, j->why.code,
+			j->why.code == REASON_CONTRACT_OTHER ? j->why.detail
+							     : NULL) != ERR_OK)
+			j->reply.len = 0;
+	}
+	log_job(j, r, us);
+	(void)!channel_server_reply(s->server, j->conn, buf_view(&j->reply));
+	job_free(j);
+}
+
+static void
+run_job(uv_work_t *w)
+{
+	struct job *j = w->data;
+
+	j->err = find_rule(j->request->body_case)->work(j);
+}
+
+static void
+after_job(uv_work_t *w, int status)
+{
+	struct job *j = w->data;
+
+	struct service *s = j->service;
+
+	s->busy--;
+	if (status != 0)
+		j->err = ERR_AGAIN;
+	answer(j);
+	maybe_done(s);
+}
+
+/* A request that never becomes a job. */
+static void
+turn_away(struct service *s, const struct channel_caller *who, uint64_t id,
+    enum reason code)
+{
+	struct buf b = { 0 };
+	struct refusal why;
+
+	(void)refuse(&why, code, "role %d, phase %s", (int)who->role,
+	    cluster_phase_text(cluster_phase(s->o.cluster)));
+	log_event(LOG_WARN, "refused",
+	    log_hex("app", who->peer->boot.app_id, 20), log_why(&why));
+	atomic_fetch_add(&s->o.metrics->refusals[code], 1);
+	if (msg_error_pack(&b, id, code, NULL) == ERR_OK)
+		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
+	buf_fini(&b);
+}
+
+void
+service_on_request(
+    void *cookie, const struct channel_caller *who, struct bytes request)
+{
+	struct service *s = cookie;
+	const struct rule *r;
+	KmsRequest *m = NULL;
+	struct job *j;
+
+	if (msg_request_parse(&m, request) != ERR_OK) {
+		channel_server_drop(s->server, who->conn, REASON_REQUEST);
+		return;
+	}
+	r = find_rule(m->body_case);
+	if (r == NULL || (r->roles & 1u << who->role) == 0) {
+		turn_away(s, who, m->id, REASON_WRONG_ROLE);
+		goto done;
+	}
+	atomic_fetch_add(&s->o.metrics->requests[r->kind], 1);
+	if (s->stopping ||
+	    (r->needs_ready && cluster_phase(s->o.cluster) != PHASE_READY)) {
+		turn_away(s, who, m->id, REASON_NOT_READY);
+		goto done;
+	}
+	if (s->busy >= MAX_BUSY || (j = calloc(1, sizeof *j)) == NULL) {
+		turn_away(s, who, m->id, REASON_BUSY);
+		goto done;
+	}
+	j->service = s;
+	j->o = &s->o;
+	j->conn = who->conn;
+	j->caller = *who->peer;
+	memcpy(j->handshake_hash, who->handshake_hash, 32);
+	j->request = m;
+	m = NULL; /* transferred */
+	j->started_us = uv_hrtime() / 1000;
+	j->now = clock_wall_s();
+	j->epochs = cluster_copy_epochs(s->o.cluster, &j->n_epochs);
+	if (j->epochs == NULL)
+		j->err = ERR_NOMEM;
+	j->work.data = j;
+	if (j->err != ERR_OK || r->work == NULL) {
+		answer(j);
+	} else if (uv_queue_work(s->o.loop, &j->work, run_job, after_job) ==
+	    0) {
+		s->busy++;
+	} else {
+		j->err = ERR_AGAIN;
+		answer(j);
+	}
+done:
+	msg_request_free(m);
+}

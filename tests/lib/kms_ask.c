@@ -1,0 +1,112 @@
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "common/wire/signcert.h"
+#include "tests/lib/kms_ask.h"
+#include "tests/lib/kms_node.h"
+
+const uint8_t kms_ask_incarnation[32] = { 0x1c };
+
+static KmsReply *
+ask(struct channel *ch, KmsRequest *m, struct refusal *why)
+{
+	static uint64_t id = 70;
+	struct buf q = { 0 }, a = { 0 };
+	KmsReply *r = NULL;
+
+	m->id = ++id;
+	*why = (struct refusal){ 0 };
+	cr_assert_eq(msg_request_pack(&q, m), ERR_OK);
+	cr_assert_eq(channel_call(ch, &a, buf_view(&q), KMS_WAIT_MS, why),
+	    ERR_OK, "%s: %s", reason_label(why->code), why->detail);
+	cr_assert_eq(msg_reply_parse(&r, buf_view(&a)), ERR_OK);
+	cr_assert_eq(r->id, id);
+	buf_fini(&q);
+	buf_wipe(&a);
+	if (msg_reply_refusal(r, why) != ERR_OK) {
+		msg_reply_free(r);
+		r = NULL;
+	}
+	return r;
+}
+
+KmsReply *
+kms_ask_meta(struct channel *ch, struct refusal *why)
+{
+	Devproof__Kms__V1__GetMeta b = DEVPROOF__KMS__V1__GET_META__INIT;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_META;
+	m.get_meta = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
+kms_ask_keys(struct channel *ch, int epoch, struct refusal *why)
+{
+	Devproof__Kms__V1__GetAppKeys b = DEVPROOF__KMS__V1__GET_APP_KEYS__INIT;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+
+	if (epoch >= 0) {
+		b.choice_case = DEVPROOF__KMS__V1__GET_APP_KEYS__CHOICE_EPOCH;
+		b.epoch = (uint64_t)epoch;
+	}
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS;
+	m.get_app_keys = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
+kms_ask_cert(struct channel *ch, uint8_t id, bool forged, struct refusal *why)
+{
+	Devproof__Kms__V1__SignCert b;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	uint8_t spki[P256_SPKI_LEN], text[SIGNCERT_LEN], proof[80];
+	uint8_t app_id[20];
+	struct p256_secret s;
+	struct p256_pub pub;
+	size_t len;
+
+	memset(app_id, id, sizeof app_id);
+	p256_generate(&s);
+	cr_assert_eq(p256_pubkey(&pub, &s), ERR_OK);
+	cr_assert_eq(p256_spki(spki, &pub), ERR_OK);
+	signcert_message(text, app_id, spki);
+	if (forged)
+		p256_generate(&s);
+	cr_assert_eq(p256_sign_der(proof, &len, &s, text, sizeof text), ERR_OK);
+	p256_secret_wipe(&s);
+	devproof__kms__v1__sign_cert__init(&b);
+	b.spki = msg_bytes(spki, sizeof spki);
+	b.proof = msg_bytes(proof, len);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT;
+	m.sign_cert = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
+kms_ask_join(struct channel *ch, const char *slot, struct refusal *why)
+{
+	Devproof__Kms__V1__Join b;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+
+	devproof__kms__v1__join__init(&b);
+	b.slot = (char *)(uintptr_t)slot;
+	b.incarnation =
+	    msg_bytes(kms_ask_incarnation, sizeof kms_ask_incarnation);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_JOIN;
+	m.join = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
+kms_ask_sync(struct channel *ch, struct refusal *why)
+{
+	Devproof__Kms__V1__Sync b = DEVPROOF__KMS__V1__SYNC__INIT;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_SYNC;
+	m.sync = &b;
+	return ask(ch, &m, why);
+}
