@@ -1,0 +1,370 @@
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/attest/attestation.h"
+#include "common/attest/quote.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+
+#include "node/agent/agent.h"
+#include "node/agent/boot.h"
+#include "node/agent/heldkeys.h"
+#include "node/agent/kms_link.h"
+#include "node/tee/tee.h"
+
+struct agent {
+	struct agent_config config;
+	struct app_identity identity; /* owns */
+	struct tee *tee; /* owns, as all below */
+	struct verifier *verifier;
+	struct kms_link *link;
+	struct kms_client *client;
+	struct heldkeys *keys;
+	struct td_report td; /* of this boot; its RTMR3 is out of date */
+};
+
+/* ---- boot ---- */
+
+static enum err
+open_verifier(struct agent *a, struct refusal *why)
+{
+	const struct agent_config *c = &a->config;
+	struct verifier_options o = { .pccs_url = c->pccs_url,
+		.pccs_insecure_tls = c->pccs_insecure_tls };
+	struct buf root = { 0 };
+	enum err e = ERR_OK;
+
+	attest_policy_default(&o.policy);
+	if (c->simulated_root[0] != '\0') {
+		e = file_read(&root, c->simulated_root, LIMIT_COLLATERAL);
+		if (e != ERR_OK) {
+			(void)refuse(why, REASON_COLLATERAL_MISSING, "%s: %s",
+			    c->simulated_root, err_text(e));
+			goto done;
+		}
+		o.simulated_root = buf_view(&root);
+		o.policy.allow_simulated = true;
+		log_event(LOG_WARN, "insecure_simulated_root",
+		    log_str("file", c->simulated_root));
+	}
+	e = verifier_new(&a->verifier, &o);
+	if (e != ERR_OK)
+		(void)refuse(why, REASON_COLLATERAL_INVALID,
+		    "cannot make a verifier: %s", err_text(e));
+done:
+	buf_fini(&root);
+	return e;
+}
+
+static enum err
+open_tee(struct agent *a, struct refusal *why)
+{
+	const struct agent_config *c = &a->config;
+	const struct tee_options o = {
+		.simulated = c->simulated,
+		.sim_host = c->sim_host,
+		.sim_image = c->sim_image,
+		.run_dir = c->run_dir,
+	};
+	enum err e;
+
+	if (file_mkdirs(c->run_dir) != ERR_OK) {
+		(void)refuse(why, REASON_INTERNAL, "cannot use %s", c->run_dir);
+		return ERR_CONFIG;
+	}
+	e = tee_boot(&a->tee, &o, why);
+	if (e == ERR_OK && tee_simulated(a->tee))
+		log_plain(LOG_WARN, "simulated_tee");
+	return e;
+}
+
+static enum err
+open_client(struct agent *a)
+{
+	const struct agent_config *c = &a->config;
+	struct kms_client_options o = {
+		.n_urls = c->n_kms_urls,
+		.attempt_timeout_ms = c->attempt_timeout_s * 1000,
+		.terms = {
+			.chain_id = c->chain_id,
+			.root = c->kms_root,
+			.key_provider_id =
+			    buf_view(&a->identity.key_provider_id),
+		},
+	};
+	enum err e;
+
+	for (size_t i = 0; i < c->n_kms_urls; i++)
+		o.url[i] = c->kms_url[i];
+	memcpy(o.terms.app_id, a->identity.app_id, 20);
+	memcpy(o.terms.kms_contract, c->kms_contract, 20);
+	/* Then any attested VM that says it serves this contract will do;
+	 * who it was stands in RTMR3 only. */
+	if (c->kms_root.kind == ROOT_PIN_NONE && c->n_kms_mrs == 0 &&
+	    a->identity.key_provider_id.len == 0)
+		log_plain(LOG_WARN, "kms_not_pinned");
+	e = kms_link_new(&a->link, a->tee, a->verifier, c);
+	if (e != ERR_OK)
+		return e;
+	o.transport = kms_link_transport(a->link);
+	return kms_client_new(&a->client, &o);
+}
+
+static enum err
+register_log(void *cookie, struct buf *out)
+{
+	struct agent *a = cookie;
+
+	return tee_event_log(a->tee, out);
+}
+
+static enum err
+register_extend(void *cookie, const char *name, struct bytes payload)
+{
+	struct agent *a = cookie;
+
+	return tee_extend(a->tee, name, payload);
+}
+
+/* The registers that no longer change are those of one quote. */
+static enum err
+read_registers(struct agent *a, struct refusal *why)
+{
+	const uint8_t nothing[64] = { 0 };
+	struct buf q = { 0 };
+	struct quote parsed;
+	enum err e;
+
+	if ((e = tee_quote(a->tee, &q, nothing, why)) != ERR_OK)
+		goto done;
+	if ((e = quote_parse(&parsed, buf_view(&q), why)) != ERR_OK)
+		goto done;
+	if (parsed.tee == TEE_TDX)
+		a->td = parsed.td;
+	else
+		e = refuse(why, REASON_QUOTE_UNSUPPORTED, "not a TD quote");
+done:
+	buf_fini(&q);
+	return e;
+}
+
+static enum err
+fetch_own_keys(struct agent *a, struct app_release *own, struct refusal *why)
+{
+	const struct kms_patience patience = {
+		.total_ms = (uint64_t)a->config.boot_deadline_s * 1000,
+		.past_refusals = true,
+	};
+	uint8_t address[20];
+	enum err e;
+
+	e = kms_client_app_keys(a->client, own, NULL, &patience, why);
+	if (e != ERR_OK)
+		return e;
+	if ((e = k256_address(address, &own->root)) != ERR_OK)
+		return e;
+	log_event(LOG_INFO, "keys_released", log_u64("epoch", own->epoch),
+	    log_hex("root", address, 20), log_u64("block", own->block_number));
+	return ERR_OK;
+}
+
+static enum err
+boot_steps(struct agent *a, struct app_release *own, struct refusal *why)
+{
+	const struct boot_register reg = { a, register_log, register_extend };
+	const struct agent_config *c = &a->config;
+	struct boot_plan plan;
+	enum err e;
+
+	e = identity_load(&a->identity, c->compose_file, c->state_dir,
+	    c->has_app_id ? c->app_id : NULL, why);
+	if (e != ERR_OK)
+		return e;
+	if ((e = open_verifier(a, why)) != ERR_OK)
+		return e;
+	if ((e = open_tee(a, why)) != ERR_OK)
+		return e;
+	/* Everything that says who we are, and the line below it. */
+	boot_plan_identity(&plan, &a->identity);
+	if ((e = boot_run(&reg, &plan, why)) != ERR_OK)
+		return e;
+	log_event(LOG_INFO, "boot_measured",
+	    log_hex("app_id", a->identity.app_id, 20),
+	    log_hex("compose_hash", a->identity.compose_hash, 32),
+	    log_hex("instance_id", a->identity.instance_id,
+		a->identity.has_instance_id ? 20 : 0));
+	/* Keys, from whichever node gives them first. */
+	if ((e = open_client(a)) != ERR_OK)
+		return e;
+	if ((e = fetch_own_keys(a, own, why)) != ERR_OK)
+		return e;
+	/* What the keys came with, once: no node before can have left this. */
+	e = boot_plan_keys(&plan, own->os_image_hash,
+	    (struct bytes){ own->ca_spki, sizeof own->ca_spki });
+	if (e != ERR_OK)
+		return e;
+	if ((e = boot_run(&reg, &plan, why)) != ERR_OK)
+		return e;
+	if ((e = read_registers(a, why)) != ERR_OK)
+		return e;
+	return heldkeys_new(&a->keys, own);
+}
+
+enum err
+agent_boot(
+    struct agent **out, const struct agent_config *c, struct refusal *why)
+{
+	struct app_release own = { .epoch = 0 };
+	struct agent *a = calloc(1, sizeof *a);
+	enum err e;
+
+	if (a == NULL)
+		return ERR_NOMEM;
+	a->config = *c;
+	e = boot_steps(a, &own, why);
+	release_wipe(&own);
+	if (e != ERR_OK) {
+		agent_free(a);
+		return e;
+	}
+	*out = a;
+	return ERR_OK;
+}
+
+void
+agent_free(struct agent *a)
+{
+	if (a == NULL)
+		return;
+	kms_client_free(a->client);
+	kms_link_free(a->link);
+	heldkeys_free(a->keys);
+	verifier_free(a->verifier);
+	tee_close(a->tee);
+	identity_fini(&a->identity);
+	free(a);
+}
+
+/* ---- the backend ---- */
+
+static struct kms_patience
+call_patience(const struct agent *a)
+{
+	return (struct kms_patience){
+		.total_ms = (uint64_t)a->config.call_deadline_s * 1000,
+		.past_refusals = false,
+	};
+}
+
+static enum err
+back_keys(void *cookie, struct app_release *out, const uint64_t *epoch,
+    struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct kms_patience patience = call_patience(a);
+	enum err e = heldkeys_get(a->keys, out, epoch);
+
+	if (e != ERR_NOTFOUND)
+		return e;
+	e = kms_client_app_keys(a->client, out, epoch, &patience, why);
+	if (e == ERR_OK)
+		heldkeys_add(a->keys, out);
+	return e;
+}
+
+static enum err
+back_measured(void *cookie, struct agent_measured *out, struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct agent_measured m = { .event_log = { 0 } };
+	struct event_log log = { .event = NULL };
+	struct td_report td = a->td;
+	uint8_t mr_system[32];
+	enum err e;
+
+	if ((e = tee_event_log(a->tee, &m.event_log)) != ERR_OK)
+		goto done;
+	if ((e = tee_vm_config(a->tee, &m.vm_config)) != ERR_OK)
+		goto done;
+	e = event_log_parse(&log, buf_view(&m.event_log), why);
+	if (e != ERR_OK)
+		goto done;
+	event_log_replay(td.rtmr[3], &log, 3, NULL);
+	e = boot_info_measure(mr_system, m.mr_aggregated, &td, &log, BOOT_KMS);
+	if (e != ERR_OK)
+		goto done;
+	memcpy(m.mrtd, td.mrtd, sizeof m.mrtd);
+	memcpy(m.rtmr, td.rtmr, sizeof m.rtmr);
+	*out = m; /* transferred */
+	memset(&m, 0, sizeof m);
+done:
+	event_log_fini(&log);
+	buf_fini(&m.event_log);
+	buf_fini(&m.vm_config);
+	return e;
+}
+
+static enum err
+back_quote(void *cookie, struct evidence *out,
+    const uint8_t report_data[static 64], struct refusal *why)
+{
+	struct agent *a = cookie;
+
+	return tee_evidence(a->tee, out, report_data, why);
+}
+
+static enum err
+back_attest(void *cookie, struct buf *out, const uint8_t report_data[static 64],
+    bool stripped, struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct evidence ev = { .tee = 0 };
+	enum err e = tee_evidence(a->tee, &ev, report_data, why);
+
+	if (e == ERR_OK)
+		e = attestation_encode(out, &ev, report_data, stripped, why);
+	evidence_fini(&ev);
+	return e;
+}
+
+static enum err
+back_emit(void *cookie, const char *name, struct bytes payload)
+{
+	struct agent *a = cookie;
+	enum err e = tee_extend(a->tee, name, payload);
+
+	log_event(LOG_INFO, "event_emitted", log_str("name", name),
+	    log_u64("bytes", payload.len), log_str("result", err_text(e)));
+	return e;
+}
+
+static enum err
+back_sign_cert(void *cookie, struct buf chain[static 3],
+    const struct kms_cert_request *rq, struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct kms_patience patience = call_patience(a);
+
+	return kms_client_sign_cert(a->client, chain, rq, &patience, why);
+}
+
+struct agent_backend
+agent_backend(struct agent *a)
+{
+	struct agent_backend b = {
+		.cookie = a,
+		.identity = &a->identity,
+		.chain_id = a->config.chain_id,
+		.keys = back_keys,
+		.measured = back_measured,
+		.quote = back_quote,
+		.attest = back_attest,
+		.emit = back_emit,
+		.sign_cert = back_sign_cert,
+	};
+
+	memcpy(b.kms_contract, a->config.kms_contract, 20);
+	return b;
+}

@@ -1,0 +1,45 @@
+/* backend: what the methods of the socket need from the CVM around them.
+ *
+ * The daemon gives the real thing (agent.h), a test gives a fake.  All
+ * functions may block and are called from several threads. */
+#ifndef NODE_AGENT_BACKEND_H
+#define NODE_AGENT_BACKEND_H
+
+#include "common/attest/evidence.h"
+
+#include "node/agent/identity.h"
+#include "node/agent/kms_client.h"
+
+/* The registers and the log as they are now; no quote is taken. */
+struct agent_measured {
+	uint8_t mrtd[48];
+	uint8_t rtmr[4][48];
+	uint8_t mr_aggregated[32];
+	struct buf event_log; /* owns: JSON array */
+	struct buf vm_config; /* owns */
+};
+
+struct agent_backend {
+	void *cookie;
+	const struct app_identity *identity;
+	uint64_t chain_id;
+	uint8_t kms_contract[20];
+	/* Keys of the app's own epoch, or of `*epoch`.  release_wipe. */
+	enum err (*keys)(void *cookie, struct app_release *out,
+	    const uint64_t *epoch, struct refusal *why);
+	/* The caller buf_fini()s both members, on success. */
+	enum err (*measured)(
+	    void *cookie, struct agent_measured *out, struct refusal *why);
+	enum err (*quote)(void *cookie, struct evidence *out,
+	    const uint8_t report_data[static 64], struct refusal *why);
+	/* Appends a VersionedAttestation; `stripped` is the short form that
+	 * certificates carry. */
+	enum err (*attest)(void *cookie, struct buf *out,
+	    const uint8_t report_data[static 64], bool stripped,
+	    struct refusal *why);
+	enum err (*emit)(void *cookie, const char *name, struct bytes payload);
+	enum err (*sign_cert)(void *cookie, struct buf chain[static 3],
+	    const struct kms_cert_request *rq, struct refusal *why);
+};
+
+#endif

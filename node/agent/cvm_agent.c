@@ -1,0 +1,155 @@
+/* cvm-agent: the guest agent beside an app.
+ *
+ * Options and wiring.  The socket appears when keys are there, and is taken
+ * away at the end. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "common/base/secret.h"
+
+#include "node/agent/agent.h"
+#include "node/agent/rpc.h"
+#include "node/agent/server.h"
+#include "node/agent/stop.h"
+
+#define DEFAULT_CONFIG "/etc/cvm-agent.yaml"
+
+enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+static void
+usage(FILE *to)
+{
+	(void)fprintf(to,
+	    "usage: cvm-agent [--config FILE] [--check]\n"
+	    "\n"
+	    "Gives the apps of a confidential VM their keys, on dstack's "
+	    "socket.\n"
+	    "\n"
+	    "  -c, --config FILE  read FILE (default %s)\n"
+	    "      --check        print the effective configuration and end\n"
+	    "      --version      print the version and end\n"
+	    "  -h, --help         print this and end\n"
+	    "\n"
+	    "Exit status: 0 ended as asked, 1 failed, 2 bad usage or "
+	    "configuration.\n",
+	    DEFAULT_CONFIG);
+}
+
+static int
+print_config(const struct agent_config *c)
+{
+	struct buf text = { 0 };
+	enum err e = config_print(&text, c);
+
+	if (e == ERR_OK)
+		(void)fwrite(text.p, 1, text.len, stdout);
+	buf_fini(&text);
+	return e == ERR_OK && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
+}
+
+static int
+run(const struct agent_config *c)
+{
+	struct refusal why = { .code = REASON_NONE };
+	struct agent_backend backend;
+	struct server *server = NULL;
+	struct agent *agent = NULL;
+	enum err e;
+
+	log_event(LOG_INFO, "starting", log_str("version", RPC_REV),
+	    log_str("api", RPC_API_VERSION), log_u64("chain_id", c->chain_id),
+	    log_hex("kms_contract", c->kms_contract, 20),
+	    log_u64("kms_nodes", c->n_kms_urls));
+	e = agent_boot(&agent, c, &why);
+	/* Being told to stop while waiting for keys is no failure. */
+	if (e == ERR_AGAIN && stop_wait(1)) {
+		e = ERR_OK;
+		goto done;
+	}
+	if (e != ERR_OK) {
+		log_event(LOG_ERROR, "boot_failed",
+		    log_str("error", err_text(e)), log_why(&why));
+		goto done;
+	}
+	backend = agent_backend(agent);
+	e = server_start(&server, &backend, c->socket, c->socket_mode);
+	if (e != ERR_OK) {
+		log_event(LOG_ERROR, "listen_failed",
+		    log_str("socket", c->socket),
+		    log_str("error", err_text(e)));
+		goto done;
+	}
+	log_event(LOG_INFO, "ready", log_str("socket", c->socket));
+	while (!stop_wait(0))
+		;
+done:
+	server_stop(server);
+	agent_free(agent);
+	log_event(LOG_INFO, "ended", log_str("result", err_text(e)));
+	if (e == ERR_OK)
+		return EXIT_SUCCESS;
+	return e == ERR_CONFIG ? EXIT_USAGE : EXIT_RUN;
+}
+
+int
+main(int argc, char **argv)
+{
+	enum { OPT_CHECK = 256, OPT_VERSION };
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, OPT_CHECK },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	static struct agent_config config;
+	const char *path = DEFAULT_CONFIG;
+	char why[CONFIG_WHY_MAX];
+	bool check = false;
+	int opt;
+
+	log_set_program("cvm-agent");
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+		switch (opt) {
+		case 'c':
+			path = optarg;
+			break;
+		case OPT_CHECK:
+			check = true;
+			break;
+		case OPT_VERSION:
+			(void)printf("cvm-agent %s, guest API %s\n", RPC_REV,
+			    RPC_API_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	if (optind != argc) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (secret_process_init() != ERR_OK) {
+		(void)fprintf(stderr, "cvm-agent: cannot protect memory\n");
+		return EXIT_RUN;
+	}
+	if (config_load(&config, path, why) != ERR_OK) {
+		(void)fprintf(stderr, "cvm-agent: %s: %s\n", path, why);
+		return EXIT_USAGE;
+	}
+	if (check)
+		return print_config(&config);
+	log_set_level(config.log_level);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (stop_init() != ERR_OK) {
+		(void)fprintf(stderr, "cvm-agent: cannot take signals\n");
+		return EXIT_RUN;
+	}
+	return run(&config);
+}

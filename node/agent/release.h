@@ -1,0 +1,45 @@
+/* release: what a KMS released to this app, verified before it is used.
+ *
+ * The channel has shown that the peer is an attested VM; what makes its
+ * answer the right one is here: the app key must be signed by the root of
+ * its epoch, that root must be the pinned one, and the CA must be the one
+ * that the app insists on, if any of these are configured. */
+#ifndef NODE_AGENT_RELEASE_H
+#define NODE_AGENT_RELEASE_H
+
+#include "common/base/reason.h"
+#include "common/crypto/dstack.h"
+#include "common/wire/msg.h"
+
+#include "node/agent/config.h"
+
+/* Holds secrets: lives in secret_new memory, or is wiped. */
+struct app_release {
+	uint64_t epoch;
+	struct k256_secret k256;
+	struct k256_sig65 k256_signature;
+	struct k256_pub root; /* of the epoch */
+	uint8_t ca_spki[P256_SPKI_LEN];
+	uint8_t os_image_hash[32];
+	uint64_t block_number;
+};
+
+/* What a release must be.  Borrows. */
+struct release_terms {
+	uint8_t app_id[20];
+	uint64_t chain_id;
+	uint8_t kms_contract[20];
+	struct root_pin root;
+	struct bytes key_provider_id; /* SPKI, or empty */
+};
+
+/* release_verify checks a reply to GetAppKeys.  `epoch` is the one that was
+ * asked for, or NULL.  ERR_DENIED with the reason; `*out` is written only
+ * on ERR_OK. */
+enum err release_verify(struct app_release *out,
+    const Devproof__Kms__V1__AppKeys *in, const struct release_terms *t,
+    const uint64_t *epoch, struct refusal *why);
+
+void release_wipe(struct app_release *r);
+
+#endif

@@ -1,0 +1,60 @@
+/* rpc: dstack's guest methods, independent of how a request arrives.
+ *
+ * dstack-compat.md 1.2 and 1.3.  A method reads JSON fields and gives one
+ * JSON reply; every refusal is HTTP 400 with a pretty {"error": text}.
+ * Beside dstack's fields, GetKey and Info tell the key epoch. */
+#ifndef NODE_AGENT_RPC_H
+#define NODE_AGENT_RPC_H
+
+#include "common/base/json.h"
+
+#include "node/agent/backend.h"
+
+/* The level of dstack's guest API that is spoken here; SDKs ask for it. */
+#define RPC_API_VERSION "0.5.11"
+#define RPC_REV "devproof-kms"
+#define RPC_ERROR_MAX 400
+
+struct rpc_reply {
+	unsigned status;
+	struct buf body; /* owns; buf_wipe if secret */
+	bool secret;
+	char error[RPC_ERROR_MAX]; /* what the body says; "" on success */
+};
+
+/* rpc_call runs one method ("GetKey") and fills `*out`.  `fields` is a JSON
+ * value, or NULL for none; `text` says that it came from a query string. */
+void rpc_call(const struct agent_backend *b, struct rpc_reply *out,
+    const char *method, json_t *fields, bool text);
+
+/* rpc_refuse fills `*out` with an error reply. */
+void rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- for the methods: rpc_keys.c, rpc_quote.c ---- */
+
+/* One call in progress. */
+struct rpc_call {
+	const struct agent_backend *backend;
+	struct params *in;
+	json_t *out; /* owns: the reply, an object until replaced */
+	bool put_failed; /* a member could not be set */
+	char error[RPC_ERROR_MAX];
+};
+
+/* rpc_fail notes the error for the caller and returns ERR_DENIED. */
+enum err rpc_fail(struct rpc_call *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* rpc_fail_why is "what: the refusal's sentence". */
+enum err rpc_fail_why(struct rpc_call *c, const char *what, enum err e,
+    const struct refusal *why);
+
+/* Set a member of the reply; failures are found once, at the end. */
+void rpc_put_hex(
+    struct rpc_call *c, const char *key, const void *p, size_t len);
+void rpc_put_str(struct rpc_call *c, const char *key, const char *text);
+void rpc_put_u64(struct rpc_call *c, const char *key, uint64_t v);
+/* Takes `v`, which may be NULL (then it has failed). */
+void rpc_put_new(struct rpc_call *c, const char *key, json_t *v);
+
+#endif

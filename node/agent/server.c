@@ -1,0 +1,168 @@
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/json.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+
+#include "node/agent/rpc.h"
+#include "node/agent/server.h"
+
+/* An app and its sidecars; each connection carries one request. */
+#define MAX_CONNECTIONS 128
+#define HANDLERS 8
+#define SILENCE_S 10 /* dstack's keep-alive */
+
+struct server {
+	struct httpd *httpd;
+	struct agent_backend backend;
+};
+
+/* Whether the request is JSON: by method, query or content type. */
+static bool
+is_json(const struct httpd_request *rq)
+{
+	const char *json = httpd_query(rq, "json");
+
+	if (strcmp(rq->method, "GET") == 0)
+		return true;
+	if (json != NULL &&
+	    (json[0] == '\0' || strcmp(json, "true") == 0 ||
+		strcmp(json, "1") == 0))
+		return true;
+	/* A parameter may follow: "application/json; charset=utf-8". */
+	return strncasecmp(rq->content_type, "application/json", 16) == 0 &&
+	    (rq->content_type[16] == '\0' || rq->content_type[16] == ';' ||
+		rq->content_type[16] == ' ');
+}
+
+struct query {
+	json_t *fields;
+	bool bad;
+};
+
+/* A field that is there twice becomes a list. */
+static void
+add_query(void *cookie, const char *name, const char *value)
+{
+	struct query *q = cookie;
+	json_t *old, *list;
+
+	if (strcmp(name, "json") == 0)
+		return;
+	old = json_object_get(q->fields, name);
+	if (old == NULL) {
+		if (json_set_str(q->fields, name, value) != ERR_OK)
+			q->bad = true;
+		return;
+	}
+	if (json_is_array(old)) {
+		if (json_array_append_new(old, json_string(value)) != 0)
+			q->bad = true;
+		return;
+	}
+	list = json_array();
+	if (json_array_append(list, old) != 0 ||
+	    json_array_append_new(list, json_string(value)) != 0 ||
+	    json_set_new(q->fields, name, json_incref(list)) != ERR_OK)
+		q->bad = true;
+	json_decref(list);
+}
+
+static void
+call_get(const struct agent_backend *b, struct rpc_reply *out,
+    const char *method, const struct httpd_request *rq)
+{
+	struct query q = { .fields = json_object() };
+
+	if (q.fields != NULL)
+		httpd_each_query(rq, add_query, &q);
+	if (q.fields == NULL || q.bad)
+		rpc_refuse(out, 400, "Failed to read the query");
+	else
+		rpc_call(b, out, method, q.fields, true);
+	json_decref(q.fields);
+}
+
+static void
+call_post(const struct agent_backend *b, struct rpc_reply *out,
+    const char *method, const struct httpd_request *rq)
+{
+	json_t *fields = NULL;
+	char why[120] = "";
+
+	if (rq->body.len > 0 &&
+	    json_parse(&fields, rq->body.p, rq->body.len, LIMIT_HTTP_BODY, why,
+		sizeof why) != ERR_OK)
+		rpc_refuse(out, 400, "Failed to parse request: %s", why);
+	else
+		rpc_call(b, out, method, fields, false);
+	json_decref(fields);
+}
+
+void
+server_handle(
+    void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	struct rpc_reply out = { .status = 0 };
+	const char *method = rq->path + 1;
+	bool post = strcmp(rq->method, "POST") == 0;
+
+	if (rq->path[0] != '/' || method[0] == '\0' ||
+	    strchr(method, '/') != NULL)
+		rpc_refuse(&out, 404, "Not found");
+	else if (!post && strcmp(rq->method, "GET") != 0)
+		rpc_refuse(&out, 405, "Method not allowed");
+	else if (!is_json(rq))
+		rpc_refuse(&out, 400,
+		    "Only JSON is spoken here: send "
+		    "Content-Type: application/json, or ?json");
+	else if (post)
+		call_post(cookie, &out, method, rq);
+	else
+		call_get(cookie, &out, method, rq);
+	if (out.status != 200)
+		log_event(LOG_INFO, "request_refused",
+		    log_str("path", rq->path), log_u64("status", out.status),
+		    log_str("error", out.error));
+	rp->status = out.status;
+	rp->body = out.body; /* transferred */
+	rp->secret = out.secret;
+}
+
+enum err
+server_start(struct server **out, const struct agent_backend *b,
+    const char *socket, mode_t mode)
+{
+	const struct httpd_options o = {
+		.unix_path = socket,
+		.unix_mode = mode,
+		.max_body = LIMIT_HTTP_BODY,
+		.max_connections = MAX_CONNECTIONS,
+		.timeout_s = SILENCE_S,
+		.threads = HANDLERS,
+	};
+	struct server *s = calloc(1, sizeof *s);
+	enum err e;
+
+	if (s == NULL)
+		return ERR_NOMEM;
+	s->backend = *b;
+	e = httpd_start(&s->httpd, &o, server_handle, &s->backend);
+	if (e != ERR_OK) {
+		free(s);
+		return e;
+	}
+	*out = s;
+	return ERR_OK;
+}
+
+void
+server_stop(struct server *s)
+{
+	if (s == NULL)
+		return;
+	httpd_stop(s->httpd);
+	free(s);
+}

@@ -1,0 +1,558 @@
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "common/crypto/dstack.h"
+
+#include "node/agent/cacert.h"
+#include "node/agent/heldkeys.h"
+#include "node/agent/kms_client.h"
+#include "tests/lib/fake_ca.h"
+
+typedef Devproof__Kms__V1__AppKeys AppKeys;
+typedef Devproof__Kms__V1__EpochPublic EpochPublic;
+
+/* A KMS with one epoch, and the messages that it would send. */
+static struct {
+	struct k256_secret root, app;
+	struct k256_pub root_pub, app_pub;
+	struct k256_sig65 sig;
+	struct p256_secret ca;
+	struct buf ca_der;
+	uint8_t bytes[32], contract[20], app_id[20];
+	EpochPublic ep;
+	EpochPublic *eps[1];
+	AppKeys keys;
+	struct release_terms terms;
+} kms;
+
+static void
+setup(void)
+{
+
+	cr_assert_eq(secret_process_init(), ERR_OK);
+	log_set_level(LOG_ERROR);
+	memset(&kms, 0, sizeof kms);
+	k256_generate(&kms.root);
+	k256_generate(&kms.app);
+	p256_generate(&kms.ca);
+	memset(kms.app_id, 0x11, 20);
+	memset(kms.contract, 0x22, 20);
+	memset(kms.bytes, 0x33, 32);
+	cr_assert_eq(k256_pubkey(&kms.root_pub, &kms.root), ERR_OK);
+	cr_assert_eq(k256_pubkey(&kms.app_pub, &kms.app), ERR_OK);
+	cr_assert_eq(
+	    dstack_sign_app(&kms.sig, &kms.root, kms.app_id, &kms.app_pub),
+	    ERR_OK);
+	fake_ca_root(&kms.ca_der, &kms.ca);
+
+	devproof__kms__v1__epoch_public__init(&kms.ep);
+	kms.ep.number = 5;
+	kms.ep.k256_pub = msg_bytes(kms.root_pub.b, 33);
+	kms.ep.ca_cert = msg_bytes(kms.ca_der.p, kms.ca_der.len);
+	kms.eps[0] = &kms.ep;
+	devproof__kms__v1__app_keys__init(&kms.keys);
+	kms.keys.epoch = 5;
+	kms.keys.app_id = msg_bytes(kms.app_id, 20);
+	kms.keys.k256_key = msg_bytes(kms.app.b, 32);
+	kms.keys.k256_signature = msg_bytes(kms.sig.b, 65);
+	kms.keys.disk_crypt_key = msg_bytes(kms.bytes, 32);
+	kms.keys.env_crypt_key = msg_bytes(kms.bytes, 32);
+	kms.keys.ca_cert = kms.ep.ca_cert;
+	kms.keys.os_image_hash = msg_bytes(kms.bytes, 32);
+	kms.keys.epochs = kms.eps;
+	kms.keys.n_epochs = 1;
+	kms.keys.chain_id = 31337;
+	kms.keys.kms_contract = msg_bytes(kms.contract, 20);
+	kms.keys.block_hash = msg_bytes(kms.bytes, 32);
+
+	kms.terms.chain_id = 31337;
+	memcpy(kms.terms.app_id, kms.app_id, 20);
+	memcpy(kms.terms.kms_contract, kms.contract, 20);
+}
+
+static void
+teardown(void)
+{
+	buf_fini(&kms.ca_der);
+}
+
+/* ---- releases ---- */
+
+TestSuite(agent_release, .init = setup, .fini = teardown);
+
+static void
+denied(const uint64_t *epoch, enum reason code)
+{
+	struct app_release r = { .epoch = 99 };
+	struct refusal why = { .code = REASON_NONE };
+
+	cr_assert_eq(
+	    release_verify(&r, &kms.keys, &kms.terms, epoch, &why), ERR_DENIED);
+	cr_assert_eq(
+	    why.code, code, "%s: %s", reason_label(why.code), why.detail);
+	cr_assert_eq(r.epoch, 99, "output touched");
+}
+
+static void
+allowed(const uint64_t *epoch)
+{
+	struct app_release r;
+	struct refusal why = { .code = REASON_NONE };
+
+	cr_assert_eq(release_verify(&r, &kms.keys, &kms.terms, epoch, &why),
+	    ERR_OK, "%s", why.detail);
+	cr_assert_eq(r.epoch, 5);
+	cr_assert_eq(memcmp(r.k256.b, kms.app.b, 32), 0);
+	cr_assert_eq(memcmp(r.root.b, kms.root_pub.b, 33), 0);
+}
+
+/* What was asked for is what is taken. */
+Test(agent_release, good)
+{
+	const uint64_t five = 5;
+
+	allowed(NULL);
+	allowed(&five);
+}
+
+/* A release of another KMS, app, epoch or size is refused. */
+Test(agent_release, not_ours)
+{
+	uint8_t other[20] = { 1 };
+	const uint64_t four = 4;
+
+	denied(&four, REASON_EPOCH_UNKNOWN);
+	kms.keys.chain_id++;
+	denied(NULL, REASON_CHAIN_WRONG);
+	kms.keys.chain_id--;
+	kms.keys.kms_contract.data = other;
+	denied(NULL, REASON_CHAIN_WRONG);
+	kms.keys.kms_contract.data = kms.contract;
+	kms.keys.app_id.data = other;
+	denied(NULL, REASON_BOOT_INFO);
+	kms.keys.app_id.len = 19;
+	denied(NULL, REASON_BOOT_INFO);
+	kms.keys.app_id = msg_bytes(kms.app_id, 20);
+	kms.ep.number = 4;
+	denied(NULL, REASON_EPOCH_UNKNOWN);
+	kms.ep.number = 5;
+	kms.keys.n_epochs = 0;
+	denied(NULL, REASON_EPOCH_UNKNOWN);
+	kms.keys.n_epochs = 1;
+	kms.keys.k256_key.len = 31;
+	denied(NULL, REASON_REQUEST);
+}
+
+/* The app key must be signed by the root of its epoch, for this app. */
+Test(agent_release, signature)
+{
+	struct k256_secret other;
+	struct k256_pub pub;
+	uint8_t id[20] = { 9 };
+
+	k256_generate(&other);
+	cr_assert_eq(k256_pubkey(&pub, &other), ERR_OK);
+	/* by another root */
+	cr_assert_eq(
+	    dstack_sign_app(&kms.sig, &other, kms.app_id, &kms.app_pub),
+	    ERR_OK);
+	denied(NULL, REASON_ROOT_MISMATCH);
+	/* for another app */
+	cr_assert_eq(
+	    dstack_sign_app(&kms.sig, &kms.root, id, &kms.app_pub), ERR_OK);
+	denied(NULL, REASON_ROOT_MISMATCH);
+	/* over another key */
+	cr_assert_eq(
+	    dstack_sign_app(&kms.sig, &kms.root, kms.app_id, &pub), ERR_OK);
+	denied(NULL, REASON_ROOT_MISMATCH);
+	memset(kms.sig.b, 0, 65);
+	denied(NULL, REASON_ROOT_MISMATCH);
+	memset(kms.app.b, 0, 32);
+	denied(NULL, REASON_ROOT_MISMATCH);
+}
+
+/* A pinned root, by key or address, is the only one taken. */
+Test(agent_release, pinned_root)
+{
+	kms.terms.root.kind = ROOT_PIN_PUB;
+	memcpy(kms.terms.root.b, kms.root_pub.b, 33);
+	allowed(NULL);
+	kms.terms.root.b[32] ^= 1;
+	denied(NULL, REASON_ROOT_MISMATCH);
+	kms.terms.root.kind = ROOT_PIN_ADDRESS;
+	cr_assert_eq(k256_address(kms.terms.root.b, &kms.root_pub), ERR_OK);
+	allowed(NULL);
+	kms.terms.root.b[0] ^= 1;
+	denied(NULL, REASON_ROOT_MISMATCH);
+}
+
+/* The CA must be a certificate, its epoch's, and the one app-compose names. */
+Test(agent_release, ca)
+{
+	uint8_t spki[P256_SPKI_LEN];
+	struct p256_secret other;
+	struct buf other_der = { 0 };
+
+	cr_assert_eq(cacert_spki(spki, buf_view(&kms.ca_der)), ERR_OK);
+	kms.terms.key_provider_id = (struct bytes){ spki, sizeof spki };
+	allowed(NULL);
+	spki[90] ^= 1;
+	denied(NULL, REASON_ROOT_MISMATCH);
+	kms.terms.key_provider_id.len = 90;
+	denied(NULL, REASON_ROOT_MISMATCH);
+	kms.terms.key_provider_id.len = 0;
+	p256_generate(&other);
+	fake_ca_root(&other_der, &other);
+	kms.keys.ca_cert = msg_bytes(other_der.p, other_der.len);
+	denied(NULL, REASON_ROOT_MISMATCH);
+	kms.keys.ca_cert.len--;
+	denied(NULL, REASON_ROOT_MISMATCH);
+	kms.keys.ca_cert.len = 0;
+	denied(NULL, REASON_ROOT_MISMATCH);
+	buf_fini(&other_der);
+}
+
+/* ---- certificate chains and PEM ---- */
+
+TestSuite(agent_cacert, .init = setup, .fini = teardown);
+
+/* A chain must be for our key, whole, and under our root. */
+Test(agent_cacert, chain)
+{
+	uint8_t leaf[P256_SPKI_LEN], root[P256_SPKI_LEN];
+	struct buf a[3] = { { 0 } }, b[3] = { { 0 } }, mixed[3];
+	struct p256_secret key;
+	struct p256_pub pub;
+
+	p256_generate(&key);
+	cr_assert_eq(p256_pubkey(&pub, &key), ERR_OK);
+	cr_assert_eq(p256_spki(leaf, &pub), ERR_OK);
+	cr_assert_eq(cacert_spki(root, buf_view(&kms.ca_der)), ERR_OK);
+	fake_ca_chain(a, &kms.ca, &pub);
+	fake_ca_chain(b, &kms.ca, &pub);
+	cr_assert_eq(cacert_chain(a, leaf, root), ERR_OK);
+	cr_assert_eq(cacert_chain(a, root, root), ERR_AUTH);
+	cr_assert_eq(cacert_chain(a, leaf, leaf), ERR_AUTH);
+	/* A link of another issue of the same names does not fit. */
+	memcpy(mixed, a, sizeof mixed);
+	mixed[1] = b[1];
+	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_AUTH);
+	memcpy(mixed, a, sizeof mixed);
+	mixed[0] = a[2];
+	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_AUTH);
+	memcpy(mixed, a, sizeof mixed);
+	mixed[2].len--;
+	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_MALFORMED);
+	a[0].p[a[0].len - 1] ^= 1;
+	cr_assert_neq(cacert_chain(a, leaf, root), ERR_OK);
+	for (size_t i = 0; i < 3; i++) {
+		buf_fini(&a[i]);
+		buf_fini(&b[i]);
+	}
+}
+
+/* PEM has lines of 64 and exactly the announced length. */
+Test(agent_cacert, pem)
+{
+	uint8_t in[138];
+
+	for (size_t n = 0; n <= sizeof in; n++) {
+		struct buf out = { 0 };
+
+		memset(in, 0xff, n);
+		cr_assert_eq(
+		    cacert_pem(&out, "X", (struct bytes){ in, n }), ERR_OK);
+		cr_assert_eq(out.len, cacert_pem_len("X", n));
+		buf_fini(&out);
+	}
+	struct buf out = { 0 };
+
+	cr_assert_eq(cacert_pem(&out, "X", (struct bytes){ in, 4 }), ERR_OK);
+	cr_assert_str_eq(
+	    (char *)out.p, "-----BEGIN X-----\n/////w==\n-----END X-----\n");
+	buf_fini(&out);
+}
+
+/* ---- the client over several nodes ---- */
+
+/* What a node does when it is called. */
+enum doing {
+	GOOD,
+	DOWN,
+	SILENT,
+	GARBAGE,
+	REFUSES,
+	NOT_READY,
+	WRONG_ROOT,
+	WRONG_ID
+};
+
+static struct {
+	enum doing node[4];
+	unsigned opened[4], called[4], closed;
+	uint64_t now_ms;
+	unsigned pauses;
+	unsigned recover_after; /* pauses until all nodes are GOOD; 0: never */
+	bool stop;
+	char trace[64]; /* one letter per open */
+} net;
+
+static size_t conns[4] = { 0, 1, 2, 3 };
+
+static enum err
+net_open(void *cookie, void **conn, const char *url, unsigned timeout_ms,
+    struct refusal *why)
+{
+	size_t i = (size_t)(url[0] - 'a');
+
+	(void)cookie;
+	cr_assert_gt(timeout_ms, 0);
+	cr_assert_leq(timeout_ms, 1000);
+	net.opened[i]++;
+	if (strlen(net.trace) < sizeof net.trace - 1)
+		net.trace[strlen(net.trace)] = url[0];
+	if (net.node[i] == DOWN) {
+		(void)why;
+		return ERR_IO;
+	}
+	*conn = &conns[i];
+	return ERR_OK;
+}
+
+static enum err
+net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
+    unsigned timeout_ms, struct refusal *why)
+{
+	size_t i = *(size_t *)conn;
+	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT;
+	KmsRequest *rq;
+	enum err e;
+
+	(void)cookie;
+	(void)timeout_ms;
+	(void)why;
+	net.called[i]++;
+	cr_assert_eq(msg_request_parse(&rq, request), ERR_OK);
+	r.id = rq->id;
+	msg_request_free(rq);
+	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS;
+	r.app_keys = &kms.keys;
+	switch (net.node[i]) {
+	case SILENT:
+		return ERR_TIMEOUT;
+	case GARBAGE:
+		return buf_set(reply, "\xff\xff", 2);
+	case REFUSES:
+		return msg_error_pack(
+		    reply, r.id, REASON_CONTRACT_COMPOSE, NULL);
+	case NOT_READY:
+		return msg_error_pack(reply, r.id, REASON_NOT_READY, NULL);
+	case WRONG_ROOT:
+		kms.sig.b[5] ^= 1;
+		e = msg_reply_pack(reply, &r);
+		kms.sig.b[5] ^= 1;
+		return e;
+	case WRONG_ID:
+		r.id++;
+		return msg_reply_pack(reply, &r);
+	case GOOD:
+	case DOWN:
+		break;
+	}
+	return msg_reply_pack(reply, &r);
+}
+
+static void
+net_close(void *cookie, void *conn)
+{
+	(void)cookie;
+	(void)conn;
+	net.closed++;
+}
+
+static uint64_t
+net_now(void *cookie)
+{
+	(void)cookie;
+	return net.now_ms;
+}
+
+static bool
+net_pause(void *cookie, unsigned ms)
+{
+	(void)cookie;
+	net.now_ms += ms;
+	if (++net.pauses == net.recover_after)
+		memset(net.node, 0, sizeof net.node);
+	return !net.stop;
+}
+
+static struct kms_client *
+new_client(void)
+{
+	struct kms_client_options o = {
+		.transport = { NULL, net_open, net_call, net_close, net_now,
+		    net_pause },
+		.url = { "a", "b", "c" },
+		.n_urls = 3,
+		.attempt_timeout_ms = 1000,
+		.terms = kms.terms,
+	};
+	struct kms_client *c;
+
+	memset(&net, 0, sizeof net);
+	cr_assert_eq(kms_client_new(&c, &o), ERR_OK);
+	return c;
+}
+
+static enum err
+get(struct kms_client *c, uint64_t total_ms, bool past_refusals,
+    struct refusal *why)
+{
+	const struct kms_patience p = { total_ms, past_refusals };
+	struct app_release r = { .epoch = 0 };
+	enum err e;
+
+	why->code = REASON_NONE;
+	e = kms_client_app_keys(c, &r, NULL, &p, why);
+	cr_assert_eq(r.epoch, e == ERR_OK ? 5 : 0);
+	release_wipe(&r);
+	return e;
+}
+
+TestSuite(agent_kms, .init = setup, .fini = teardown);
+
+/* Whatever is wrong with the first nodes, the next ones are asked. */
+Test(agent_kms, failover)
+{
+	static const enum doing faults[] = { DOWN, SILENT, GARBAGE, REFUSES,
+		NOT_READY, WRONG_ROOT, WRONG_ID };
+	struct refusal why;
+
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+		struct kms_client *c = new_client();
+
+		net.node[0] = faults[i];
+		net.node[1] = faults[(i + 1) % 7];
+		cr_assert_eq(get(c, 10000, false, &why), ERR_OK);
+		cr_assert_str_eq(net.trace, "abc");
+		cr_assert_eq(net.pauses, 0);
+		kms_client_node(c, 0, &why);
+		cr_assert_neq(why.code, REASON_NONE);
+		kms_client_node(c, 2, &why);
+		cr_assert_eq(why.code, REASON_NONE);
+		kms_client_free(c);
+	}
+}
+
+/* What every node said is in the summary, not just the first error. */
+Test(agent_kms, every_error_is_told)
+{
+	struct kms_client *c = new_client();
+	struct refusal why;
+
+	net.node[0] = DOWN;
+	net.node[1] = REFUSES;
+	net.node[2] = WRONG_ROOT;
+	cr_assert_eq(get(c, 100, false, &why), ERR_TIMEOUT);
+	cr_assert_not_null(strstr(why.detail, "a: "));
+	cr_assert_not_null(strstr(why.detail, "b: Compose hash not allowed"));
+	cr_assert_not_null(strstr(why.detail, "c: "), "%s", why.detail);
+	kms_client_free(c);
+}
+
+/* When all refuse, an app is told at once; a booting CVM keeps asking. */
+Test(agent_kms, all_refuse)
+{
+	struct kms_client *c = new_client();
+	struct refusal why;
+
+	net.node[0] = net.node[1] = net.node[2] = REFUSES;
+	cr_assert_eq(get(c, 60000, false, &why), ERR_DENIED);
+	cr_assert_eq(net.pauses, 0);
+	cr_assert_eq(why.code, REASON_CONTRACT_COMPOSE);
+	cr_assert_eq(get(c, 60000, true, &why), ERR_DENIED);
+	cr_assert_gt(net.pauses, 3);
+	cr_assert_leq(net.now_ms, 60000);
+	net.recover_after = net.pauses + 2;
+	cr_assert_eq(get(c, 0, true, &why), ERR_OK);
+	kms_client_free(c);
+}
+
+/* Nodes that are down are asked again, ever more slowly, until the end. */
+Test(agent_kms, deadline)
+{
+	struct kms_client *c = new_client();
+	struct refusal why;
+
+	net.node[0] = net.node[1] = net.node[2] = DOWN;
+	cr_assert_eq(get(c, 100000, false, &why), ERR_TIMEOUT);
+	cr_assert_leq(net.now_ms, 100000);
+	cr_assert_lt(net.pauses, 15);
+	cr_assert_gt(net.pauses, 5);
+	net.stop = true;
+	cr_assert_eq(get(c, 0, true, &why), ERR_AGAIN);
+	kms_client_free(c);
+}
+
+/* A connection is kept; when it dies, the nodes are tried in order again. */
+Test(agent_kms, connection_is_kept)
+{
+	struct kms_client *c = new_client();
+	struct refusal why;
+
+	net.node[0] = DOWN;
+	cr_assert_eq(get(c, 0, false, &why), ERR_OK);
+	cr_assert_eq(get(c, 0, false, &why), ERR_OK);
+	cr_assert_str_eq(net.trace, "ab");
+	cr_assert_eq(net.called[1], 2);
+	net.node[1] = SILENT;
+	net.node[0] = GOOD;
+	cr_assert_eq(get(c, 0, false, &why), ERR_OK);
+	cr_assert_str_eq(net.trace, "aba");
+	kms_client_free(c);
+	cr_assert_eq(net.closed, 2);
+}
+
+/* ---- pins and the heldkeys ---- */
+
+/* With no list any node will do, with one only those on it. */
+Test(agent_kms, pinned_nodes)
+{
+	struct agent_config c = { .n_kms_mrs = 0 };
+	uint8_t mr[32] = { 7 };
+
+	cr_assert(config_kms_pinned(&c, mr));
+	c.n_kms_mrs = 2;
+	cr_assert(!config_kms_pinned(&c, mr));
+	memcpy(c.kms_mr[1], mr, 32);
+	cr_assert(config_kms_pinned(&c, mr));
+	mr[31] = 1;
+	cr_assert(!config_kms_pinned(&c, mr));
+}
+
+/* The own epoch always stays; others take turns. */
+Test(agent_kms, heldkeys)
+{
+	struct app_release r = { .epoch = 1000 };
+	struct heldkeys *k;
+
+	cr_assert_eq(heldkeys_new(&k, &r), ERR_OK);
+	for (uint64_t i = 0; i < 20; i++) {
+		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_NOTFOUND);
+		r.epoch = i;
+		r.block_number = i + 1;
+		heldkeys_add(k, &r);
+		heldkeys_add(k, &r);
+		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_OK);
+		cr_assert_eq(r.block_number, i + 1);
+		cr_assert_eq(heldkeys_get(k, &r, NULL), ERR_OK);
+		cr_assert_eq(r.epoch, 1000);
+	}
+	for (uint64_t i = 13; i < 20; i++)
+		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_OK);
+	heldkeys_free(k);
+}

@@ -1,0 +1,221 @@
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+
+#include "node/agent/server.h"
+#include "tests/lib/fake_agent.h"
+
+static struct fake_agent fake;
+static struct agent_backend backend;
+static struct server *server;
+static char dir[] = "/tmp/agent-server-XXXXXX", path[64];
+
+static void
+setup(void)
+{
+	cr_assert_eq(secret_process_init(), ERR_OK);
+	log_set_level(LOG_ERROR);
+	fake_agent_init(&fake, &backend);
+	cr_assert_not_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof path, "%s/s.sock", dir);
+	cr_assert_eq(server_start(&server, &backend, path, 0660), ERR_OK);
+}
+
+static void
+teardown(void)
+{
+	server_stop(server);
+	(void)unlink(path);
+	(void)rmdir(dir);
+	fake_agent_fini(&fake);
+}
+
+TestSuite(agent_server, .init = setup, .fini = teardown, .timeout = 60);
+
+/* Sends the text in pieces of `step` bytes, and reads to the end. */
+static char *
+talk(const char *text, size_t step)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	size_t len = strlen(text), got = 0, cap = 1 << 18;
+	char *out = malloc(cap);
+	ssize_t n;
+
+	(void)snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	for (size_t i = 0; i < len; i += step) {
+		size_t k = len - i < step ? len - i : step;
+
+		/* A server that has answered already may have closed. */
+		if (send(fd, text + i, k, MSG_NOSIGNAL) != (ssize_t)k)
+			break;
+	}
+	while ((n = read(fd, out + got, cap - 1 - got)) > 0)
+		got += (size_t)n;
+	out[got] = '\0';
+	(void)close(fd);
+	return out;
+}
+
+/* Checks status line, length and form of an answer, as the JS SDK reads it;
+ * returns its body. */
+static json_t *
+answer(const char *text, size_t step, const char *status)
+{
+	char *out = talk(text, step), *body = strstr(out, "\r\n\r\n");
+	const char *len = strstr(out, "Content-Length: ");
+	json_t *v = NULL;
+
+	cr_assert_eq(strncmp(out, status, strlen(status)), 0, "%s", out);
+	cr_assert_not_null(body);
+	cr_assert_not_null(len);
+	cr_assert_null(strstr(out, "chunked"));
+	cr_assert_not_null(strstr(out, "Connection: close"));
+	body += 4;
+	cr_assert_eq((size_t)atoi(len + 16), strlen(body));
+	for (const char *s = body; *s != '\0'; s++)
+		cr_assert((unsigned char)*s < 0x80);
+	cr_assert_eq(
+	    json_parse(&v, body, strlen(body), 1 << 18, NULL, 0), ERR_OK);
+	free(out);
+	return v;
+}
+
+#define JSON_POST(path, len, body) \
+	"POST " path " HTTP/1.1\r\nHost: localhost\r\n" \
+	"Content-Type: application/json\r\nContent-Length: " len \
+	"\r\n\r\n" body
+
+static void
+refused(const char *text, const char *status, const char *words)
+{
+	json_t *v = answer(text, 4096, status);
+	const char *error = json_string_value(json_object_get(v, "error"));
+
+	cr_assert_not_null(error);
+	cr_assert_not_null(
+	    strstr(error, words), "'%s' lacks '%s'", error, words);
+	json_decref(v);
+}
+
+/* The socket has the configured permissions. */
+Test(agent_server, mode)
+{
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0660);
+}
+
+/* Requests may come in any pieces; replies have what the JS SDK needs. */
+Test(agent_server, pieces)
+{
+	static const char text[] = JSON_POST("/GetKey", "48",
+	    "{\"path\":\"\",\"purpose\":\"\",\"algorithm\":\"secp256k1\"}");
+
+	for (size_t step = 1; step < sizeof text; step = step * 3 + 1) {
+		json_t *v = answer(text, step, "HTTP/1.1 200 ");
+
+		cr_assert_str_eq(json_string_value(json_object_get(v, "key")),
+		    "38309afef2058aef6aee6ef7baca26942986ee387836a0dbdb5791f4f"
+		    "5a8142c");
+		json_decref(v);
+	}
+}
+
+/* An app name that is not ASCII arrives escaped. */
+Test(agent_server, ascii_only)
+{
+	json_t *v =
+	    answer(JSON_POST("/Info", "2", "{}"), 4096, "HTTP/1.1 200 ");
+
+	cr_assert_str_eq(
+	    json_string_value(json_object_get(v, "app_name")), "caf\xc3\xa9");
+	json_decref(v);
+}
+
+/* The JS SDK counts UTF-16 units, not bytes: the body is then cut. */
+Test(agent_server, short_length)
+{
+	refused(JSON_POST("/GetKey", "55",
+		    "{\"path\":\"/cl\xc3\xa9/\xc3\xa9\xc3\xa9\",\"purpose\":"
+		    "\"p\",\"algorithm\":\"secp256k1\"}"),
+	    "HTTP/1.1 400 ", "Failed to parse request");
+}
+
+/* What is no method, no JSON or no POST is refused in JSON. */
+Test(agent_server, refusals)
+{
+	refused(JSON_POST("/Nope", "2", "{}"), "HTTP/1.1 400 ",
+	    "Service not found: Nope");
+	refused(JSON_POST("/", "2", "{}"), "HTTP/1.1 404 ", "Not found");
+	refused(
+	    JSON_POST("/a/GetKey", "2", "{}"), "HTTP/1.1 404 ", "Not found");
+	refused(
+	    JSON_POST("/GetKey", "1", "{"), "HTTP/1.1 400 ", "Failed to parse");
+	refused(JSON_POST("/GetKey", "4", "null"), "HTTP/1.1 400 ",
+	    "not an object");
+	refused(JSON_POST("/Info", "5", "{} {}"), "HTTP/1.1 400 ",
+	    "Failed to parse");
+	refused("PUT /Info HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+	    "HTTP/1.1 405 ", "Method not allowed");
+	refused("POST /Info HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+	    "HTTP/1.1 400 ", "Only JSON");
+	refused("POST /Info HTTP/1.1\r\nHost: x\r\n"
+		"Content-Type: application/octet-stream\r\n"
+		"Content-Length: 2\r\n\r\n\x0a\x01",
+	    "HTTP/1.1 400 ", "Only JSON");
+	refused("POST /Info HTTP/1.1\r\nHost: x\r\n"
+		"Content-Type: application/jsonx\r\n"
+		"Content-Length: 2\r\n\r\n{}",
+	    "HTTP/1.1 400 ", "Only JSON");
+	refused("GET /GetQuote?report_data=0 HTTP/1.1\r\nHost: x\r\n\r\n",
+	    "HTTP/1.1 400 ", "odd");
+	refused("GET /GetQuote?report_data=00&report_data=01 HTTP/1.1\r\n"
+		"Host: x\r\n\r\n",
+	    "HTTP/1.1 400 ", "expected a hex string");
+}
+
+/* JSON can also be asked for by method and query. */
+Test(agent_server, other_ways)
+{
+	json_decref(answer(
+	    "GET /Version HTTP/1.1\r\nHost: x\r\n\r\n", 4096, "HTTP/1.1 200 "));
+	json_decref(answer("GET /GetQuote?report_data=0x12ab HTTP/1.1\r\n"
+			   "Host: x\r\n\r\n",
+	    4096, "HTTP/1.1 200 "));
+	cr_assert_eq(fake.last_report_data[1], 0xab);
+	json_decref(answer("POST /Info?json HTTP/1.1\r\nHost: x\r\n"
+			   "Content-Length: 0\r\n\r\n",
+	    4096, "HTTP/1.1 200 "));
+	json_decref(answer("POST /Info HTTP/1.1\r\nHost: x\r\nContent-Type: "
+			   "application/json; charset=utf-8\r\n"
+			   "Content-Length: 0\r\n\r\n",
+	    4096, "HTTP/1.1 200 "));
+	json_decref(answer("GET /GetTlsKey?usage_server_auth=true&alt_names=a"
+			   "&alt_names=b HTTP/1.1\r\nHost: x\r\n\r\n",
+	    4096, "HTTP/1.1 200 "));
+	cr_assert_eq(fake.last_cert.n_alt_names, 2);
+}
+
+/* A second agent does not take the socket of a living one. */
+Test(agent_server, one_socket)
+{
+	struct server *second;
+
+	cr_assert_eq(server_start(&second, &backend, path, 0660), ERR_EXISTS);
+	json_decref(
+	    answer(JSON_POST("/Version", "2", "{}"), 4096, "HTTP/1.1 200 "));
+}
