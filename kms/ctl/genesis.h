@@ -1,0 +1,42 @@
+/* genesis: put the first roots of a KMS on chain, once their quote holds. */
+#ifndef KMS_CTL_GENESIS_H
+#define KMS_CTL_GENESIS_H
+
+#include "common/attest/evidence.h"
+#include "kms/ctl/contract.h"
+
+/* What a node in phase "genesis" offers at /genesis. */
+struct genesis {
+	uint64_t number;
+	uint8_t k256_pub[33];
+	struct buf ca_spki; /* owns all; genesis_fini */
+	struct evidence evidence;
+};
+void genesis_fini(struct genesis *g);
+
+/* genesis_read: ERR_MALFORMED, `why` says which member. */
+enum err genesis_read(
+    struct genesis *out, const json_t *v, struct refusal *why);
+
+/* genesis_check verifies the quote, that it is over these very keys, and
+ * that the KMS contract allows this machine.  ERR_DENIED and `why`. */
+enum err genesis_check(struct attested *out, const struct genesis *g,
+    struct verifier *v, const struct contract *k, int64_t now,
+    struct refusal *why);
+
+/* genesis_done: the contract names a root already.  ERR_DENIED and `why`. */
+enum err genesis_done(bool *out, const struct contract *k, struct refusal *why);
+
+/* genesis_publish does it all for one node, and waits until it is mined.
+ * ERR_EXISTS: the contract names a root already. */
+struct genesis_options {
+	const char *node; /* URL of the admin listener */
+	const char *pccs_url;
+	bool pccs_insecure_tls;
+	struct bytes simulated_root; /* DER, or empty */
+};
+enum err genesis_publish(struct attested *out, uint64_t *block,
+    const struct ctl *c, const struct contract *k,
+    const struct genesis_options *o, struct refusal *why);
+
+#endif

@@ -1,0 +1,28 @@
+/* lab_make: the files of a simulated cluster. */
+#ifndef KMS_CTL_LAB_MAKE_H
+#define KMS_CTL_LAB_MAKE_H
+
+#include "kms/ctl/lab.h"
+
+#define LAB_APP_HOSTS 2 /* app0, app1: besides one for each KMS node */
+
+/* lab_make fills a new folder: PKI, hosts, images, operator's key, ports,
+ * and a configuration for each of `n_nodes` nodes.  `more_hosts` is a list
+ * of names with commas between, or NULL.  `why` says what failed. */
+enum err lab_make(struct lab *l, unsigned n_nodes, const char *more_hosts,
+    char why[LAB_WHY_MAX]);
+
+/* lab_add_node gives one more node ports and a configuration; its peers are
+ * those that are there.  `host` and `image` must exist. */
+enum err lab_add_node(struct lab *l, const char *name, const char *host,
+    const char *image, bool listed);
+
+/* lab_write_agent writes agent.yaml of an app, which pins the root. */
+enum err lab_write_agent(const struct lab *l, const struct lab_app *a,
+    const struct k256_pub *root, unsigned boot_deadline_s);
+
+/* lab_remove deletes a simulated cluster's folder; the caller has made sure
+ * that nothing of it runs. */
+enum err lab_remove(const struct lab *l);
+
+#endif
