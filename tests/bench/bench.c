@@ -1,0 +1,126 @@
+/* bench: how far from the limits of this machine, README.md.
+ *
+ * usage: bench DIR, the folder of a simulated cluster with an app "bench".
+ * JSON lines on standard output, a table for people on standard error. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "tests/bench/bench_dcap.h"
+#include "tests/bench/bench_kms.h"
+#include "tests/bench/bench_line.h"
+#include "tests/bench/bench_prim.h"
+
+#define SESSION_THREADS 2
+#define RELEASE_THREADS 4
+
+struct rates {
+	struct bench_rate sessions_one, sessions, releases_one, releases;
+	unsigned qe_checks; /* while sessions were measured */
+	size_t request_len, reply_len;
+};
+
+static enum err
+measure(struct rates *r, struct bench_kms *b, struct refusal *why)
+{
+	unsigned checked;
+	enum err e;
+
+	e = bench_kms_sessions(&r->sessions_one, b, 1, why);
+	checked = bench_kms_qe_checks(b);
+	if (e == ERR_OK)
+		e = bench_kms_sessions(&r->sessions, b, SESSION_THREADS, why);
+	r->qe_checks = bench_kms_qe_checks(b) - checked;
+	if (e == ERR_OK)
+		e = bench_kms_releases(&r->releases_one, b, 1, why);
+	if (e == ERR_OK)
+		e = bench_kms_releases(&r->releases, b, RELEASE_THREADS, why);
+	bench_kms_lengths(b, &r->request_len, &r->reply_len);
+	return e;
+}
+
+/* The floors, in the same process and right after what they bound. */
+static int
+report(FILE *json, const struct rates *r, long cores)
+{
+	struct bench_prim p;
+	double session, release;
+
+	if (bench_prim_measure(&p, r->request_len, r->reply_len) != 0)
+		return -1;
+	session = bench_prim_session_us(&p);
+	release = bench_prim_release_us(&p);
+	/* One after the other: two ends take turns, on one core's worth. */
+	bench_line_rate(json, "attested_sessions_per_second_sequential",
+	    r->sessions_one.per_second, 1e6 / session);
+	bench_line_rate(json, "attested_sessions_per_second",
+	    r->sessions.per_second, (double)cores * 1e6 / session);
+	bench_line_rate(json, "warm_releases_per_second_sequential",
+	    r->releases_one.per_second, 1e6 / release);
+	bench_line_rate(json, "warm_releases_per_second",
+	    r->releases.per_second, (double)cores * 1e6 / release);
+	bench_line_time(json, "session_cpu", r->sessions.cpu_us, session);
+	bench_line_time(json, "warm_release_cpu", r->releases.cpu_us, release);
+	(void)fprintf(stderr,
+	    "%ld cores.  us each: x25519 %.1f, base %.1f; P-256 sign %.1f, "
+	    "verify %.1f, base %.1f;\nsecp256k1 key %.1f, sign %.1f; "
+	    "HKDF %.1f; AEAD %zu bytes %.1f, %zu bytes %.1f\n"
+	    "session %.1f us, release %.1f us of primitives; "
+	    "%u QE reports checked again\n",
+	    cores, p.x25519, p.x25519_base, p.p256_sign, p.p256_verify,
+	    p.p256_base, p.k256_pubkey, p.k256_sign, p.hkdf, r->request_len,
+	    p.aead_request, r->reply_len, p.aead_reply, session, release,
+	    r->qe_checks);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct refusal why = { .code = REASON_NONE };
+	struct bench_kms *b = NULL;
+	struct rates r;
+	char *lines = NULL;
+	size_t len;
+	FILE *json = NULL;
+	int rc = EXIT_FAILURE;
+	enum err e;
+
+	if (argc != 2) {
+		(void)fprintf(stderr, "usage: bench DIR\n");
+		return 2;
+	}
+	log_set_program("bench");
+	log_set_level(LOG_ERROR);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (secret_process_init() != ERR_OK ||
+	    (json = open_memstream(&lines, &len)) == NULL)
+		goto done;
+	e = bench_kms_boot(&b, argv[1], &why);
+	if (e == ERR_OK)
+		e = measure(&r, b, &why);
+	if (e != ERR_OK) {
+		(void)fprintf(stderr, "bench: %s: %s\n", err_text(e),
+		    why.detail[0] != '\0' ? why.detail : reason_text(why.code));
+		goto done;
+	}
+	if (report(json, &r, sysconf(_SC_NPROCESSORS_ONLN)) != 0 ||
+	    bench_dcap(json) != 0) {
+		(void)fprintf(stderr, "bench: a primitive failed\n");
+		goto done;
+	}
+	if (fflush(json) != 0 || fputs(lines, stdout) == EOF ||
+	    fflush(stdout) != 0)
+		goto done;
+	bench_table(stderr, lines);
+	rc = EXIT_SUCCESS;
+done:
+	if (json != NULL)
+		(void)fclose(json);
+	free(lines);
+	bench_kms_free(b);
+	return rc;
+}

@@ -1,0 +1,378 @@
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/attest/dcap_cache.h"
+#include "common/base/file.h"
+#include "kms/ctl/proc.h"
+#include "node/agent/boot.h"
+#include "node/agent/kms_link.h"
+#include "node/agent/release.h"
+#include "tests/bench/bench_kms.h"
+#include "tests/bench/bench_line.h"
+
+#define SECONDS 4
+#define TIMEOUT_MS 10000
+#define MAX_THREADS 8
+
+struct bench_kms {
+	struct agent_config config;
+	struct app_identity identity; /* owns, as all below */
+	struct verifier *verifier;
+	struct tee *tee;
+	struct kms_link *link;
+	struct kms_transport t;
+	struct release_terms terms;
+	clockid_t kms0; /* its processor time */
+	size_t request_len, reply_len;
+};
+
+/* ---- a CVM ---- */
+
+static enum err
+read_config(struct bench_kms *b, const char *dir, struct refusal *why)
+{
+	char path[CONFIG_PATH_MAX], text[CONFIG_WHY_MAX];
+	struct agent_config *c = &b->config;
+	enum err e;
+
+	e = file_join(path, sizeof path, dir, "apps/bench/agent.yaml");
+	if (e != ERR_OK)
+		return e;
+	if ((e = config_load(c, path, text)) != ERR_OK) {
+		(void)refuse(why, REASON_INTERNAL, "%s: %s", path, text);
+		return e;
+	}
+	/* The agent's own CVM runs as well: this is another instance. */
+	e = file_join(c->run_dir, sizeof c->run_dir, dir, "bench/run");
+	if (e == ERR_OK)
+		e = file_join(
+		    c->state_dir, sizeof c->state_dir, dir, "bench/state");
+	if (e == ERR_OK)
+		e = file_mkdirs(c->run_dir);
+	if (e == ERR_OK)
+		e = file_mkdirs(c->state_dir);
+	return e;
+}
+
+static enum err
+find_kms0(struct bench_kms *b, const char *dir)
+{
+	char path[CONFIG_PATH_MAX];
+	enum err e = file_join(path, sizeof path, dir, "run/kms0.pid");
+	pid_t pid;
+
+	if (e != ERR_OK)
+		return e;
+	return proc_alive(path, &pid) && clock_getcpuclockid(pid, &b->kms0) == 0
+	    ? ERR_OK
+	    : ERR_NOTFOUND;
+}
+
+static enum err
+open_verifier(struct bench_kms *b)
+{
+	struct verifier_options o = { .pccs_url = b->config.pccs_url };
+	struct buf root = { 0 };
+	enum err e;
+
+	attest_policy_default(&o.policy);
+	o.policy.allow_simulated = true;
+	e = file_read(&root, b->config.simulated_root, LIMIT_COLLATERAL);
+	if (e == ERR_OK) {
+		o.simulated_root = buf_view(&root);
+		e = verifier_new(&b->verifier, &o);
+	}
+	buf_fini(&root);
+	return e;
+}
+
+static enum err
+register_log(void *cookie, struct buf *out)
+{
+	return tee_event_log(cookie, out);
+}
+
+static enum err
+register_extend(void *cookie, const char *name, struct bytes payload)
+{
+	return tee_extend(cookie, name, payload);
+}
+
+static enum err
+boot(struct bench_kms *b, struct refusal *why)
+{
+	const struct agent_config *c = &b->config;
+	const struct tee_options o = { .simulated = true,
+		.sim_host = c->sim_host,
+		.sim_image = c->sim_image,
+		.run_dir = c->run_dir };
+	struct boot_register reg = { .log = register_log,
+		.extend = register_extend };
+	struct boot_plan plan;
+	enum err e;
+
+	if ((e = identity_load(&b->identity, c->compose_file, c->state_dir,
+		 c->has_app_id ? c->app_id : NULL, why)) != ERR_OK ||
+	    (e = open_verifier(b)) != ERR_OK ||
+	    (e = tee_boot(&b->tee, &o, why)) != ERR_OK)
+		return e;
+	reg.cookie = b->tee;
+	boot_plan_identity(&plan, &b->identity);
+	return boot_run(&reg, &plan, why);
+}
+
+enum err
+bench_kms_boot(struct bench_kms **out, const char *dir, struct refusal *why)
+{
+	struct bench_kms *b = calloc(1, sizeof *b);
+	enum err e;
+
+	if (b == NULL)
+		return ERR_NOMEM;
+	if ((e = read_config(b, dir, why)) != ERR_OK ||
+	    (e = find_kms0(b, dir)) != ERR_OK || (e = boot(b, why)) != ERR_OK ||
+	    (e = kms_link_new(&b->link, b->tee, b->verifier, &b->config)) !=
+		ERR_OK) {
+		bench_kms_free(b);
+		return e;
+	}
+	b->t = kms_link_transport(b->link);
+	b->terms.chain_id = b->config.chain_id;
+	b->terms.root = b->config.kms_root;
+	memcpy(b->terms.app_id, b->identity.app_id, 20);
+	memcpy(b->terms.kms_contract, b->config.kms_contract, 20);
+	*out = b;
+	return ERR_OK;
+}
+
+void
+bench_kms_free(struct bench_kms *b)
+{
+	if (b == NULL)
+		return;
+	kms_link_free(b->link);
+	verifier_free(b->verifier);
+	tee_close(b->tee);
+	identity_fini(&b->identity);
+	free(b);
+}
+
+void
+bench_kms_lengths(
+    const struct bench_kms *b, size_t *request_len, size_t *reply_len)
+{
+	*request_len = b->request_len;
+	*reply_len = b->reply_len;
+}
+
+unsigned
+bench_kms_qe_checks(struct bench_kms *b)
+{
+	struct dcap_cache_stats s;
+
+	verifier_cache_stats(&s, b->verifier);
+	return (unsigned)s.misses[DCAP_CACHE_QE];
+}
+
+/* ---- threads that do one thing over and over ---- */
+
+struct worker {
+	struct bench_kms *b;
+	pthread_barrier_t *start;
+	void *conn; /* owns, or NULL */
+	unsigned done;
+	size_t request_len, reply_len;
+	enum err e;
+	struct refusal why;
+};
+
+/* `before` is not measured; `once` is. */
+struct work {
+	enum err (*before)(struct worker *w);
+	enum err (*once)(struct worker *w);
+};
+
+struct thread {
+	struct worker w;
+	const struct work *work;
+	pthread_t id;
+};
+
+static void *
+run(void *arg)
+{
+	struct thread *t = arg;
+	struct worker *w = &t->w;
+	double end;
+
+	w->e = t->work->before(w);
+	(void)pthread_barrier_wait(w->start);
+	end = bench_now_us() + SECONDS * 1e6;
+	while (w->e == ERR_OK && bench_now_us() < end) {
+		w->e = t->work->once(w);
+		if (w->e == ERR_OK)
+			w->done++;
+	}
+	return NULL;
+}
+
+static double
+cpu_us(const struct bench_kms *b)
+{
+	struct timespec own = { 0 }, kms = { 0 };
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+	(void)clock_gettime(b->kms0, &kms);
+	return (double)(own.tv_sec + kms.tv_sec) * 1e6 +
+	    (double)(own.tv_nsec + kms.tv_nsec) / 1e3;
+}
+
+static enum err
+run_all(struct bench_rate *out, struct bench_kms *b, const struct work *work,
+    unsigned n, struct refusal *why)
+{
+	struct thread *t = calloc(n, sizeof *t);
+	pthread_barrier_t start;
+	unsigned done = 0;
+	enum err e = ERR_OK;
+	double began, cpu;
+
+	assert(n > 0 && n <= MAX_THREADS);
+	if (t == NULL)
+		return ERR_NOMEM;
+	if (pthread_barrier_init(&start, NULL, n + 1) != 0)
+		abort();
+	for (unsigned i = 0; i < n; i++) {
+		t[i].work = work;
+		t[i].w.b = b;
+		t[i].w.start = &start;
+		if (pthread_create(&t[i].id, NULL, run, &t[i]) != 0)
+			abort();
+	}
+	(void)pthread_barrier_wait(&start);
+	began = bench_now_us();
+	cpu = cpu_us(b);
+	for (unsigned i = 0; i < n; i++)
+		(void)pthread_join(t[i].id, NULL);
+	cpu = cpu_us(b) - cpu;
+	began = bench_now_us() - began;
+	for (unsigned i = 0; i < n; i++) {
+		struct worker *w = &t[i].w;
+
+		if (w->conn != NULL)
+			b->t.close(b->t.cookie, w->conn);
+		done += w->done;
+		if (w->request_len != 0) {
+			b->request_len = w->request_len;
+			b->reply_len = w->reply_len;
+		}
+		if (w->e != ERR_OK) {
+			e = w->e;
+			*why = w->why;
+		}
+	}
+	out->per_second = done / (began / 1e6);
+	out->cpu_us = cpu / (done > 0 ? done : 1);
+	(void)pthread_barrier_destroy(&start);
+	free(t);
+	return e;
+}
+
+/* ---- sessions ---- */
+
+static enum err
+dial(struct worker *w)
+{
+	const struct kms_transport *t = &w->b->t;
+
+	return t->open(
+	    t->cookie, &w->conn, w->b->config.kms_url[0], TIMEOUT_MS, &w->why);
+}
+
+static enum err
+session(struct worker *w)
+{
+	enum err e = dial(w);
+
+	if (e == ERR_OK)
+		w->b->t.close(w->b->t.cookie, w->conn);
+	w->conn = NULL;
+	return e;
+}
+
+enum err
+bench_kms_sessions(struct bench_rate *out, struct bench_kms *b,
+    unsigned threads, struct refusal *why)
+{
+	/* The first fills the caches of both sides. */
+	const struct work w = { session, session };
+
+	return run_all(out, b, &w, threads, why);
+}
+
+/* ---- releases ---- */
+
+/* Asks for the keys; `out` NULL takes the answer without verifying it. */
+static enum err
+ask(struct worker *w, struct app_release *out)
+{
+	Devproof__Kms__V1__GetAppKeys get =
+	    DEVPROOF__KMS__V1__GET_APP_KEYS__INIT;
+	KmsRequest rq = DEVPROOF__KMS__V1__REQUEST__INIT;
+	struct buf text = { 0 }, in = { 0 };
+	KmsReply *reply = NULL;
+	enum err e;
+
+	rq.id = w->done + 1;
+	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS;
+	rq.get_app_keys = &get;
+	if ((e = msg_request_pack(&text, &rq)) != ERR_OK ||
+	    (e = w->b->t.call(w->b->t.cookie, w->conn, &in, buf_view(&text),
+		 TIMEOUT_MS, &w->why)) != ERR_OK ||
+	    (e = msg_reply_parse(&reply, buf_view(&in))) != ERR_OK ||
+	    (e = msg_reply_refusal(reply, &w->why)) != ERR_OK)
+		goto done;
+	w->request_len = text.len;
+	w->reply_len = in.len;
+	if (reply->body_case != DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS)
+		e = ERR_MALFORMED;
+	else if (out != NULL)
+		e = release_verify(
+		    out, reply->app_keys, &w->b->terms, NULL, &w->why);
+done:
+	msg_reply_free(reply);
+	buf_wipe(&in);
+	buf_fini(&text);
+	return e;
+}
+
+static enum err
+first_release(struct worker *w)
+{
+	struct app_release keys = { .epoch = 0 };
+	enum err e = dial(w);
+
+	if (e == ERR_OK)
+		e = ask(w, &keys);
+	release_wipe(&keys);
+	return e;
+}
+
+static enum err
+release(struct worker *w)
+{
+	return ask(w, NULL);
+}
+
+enum err
+bench_kms_releases(struct bench_rate *out, struct bench_kms *b,
+    unsigned threads, struct refusal *why)
+{
+	const struct work w = { first_release, release };
+
+	return run_all(out, b, &w, threads, why);
+}

@@ -1,0 +1,45 @@
+/* bench_kms: sessions and releases, measured from an app CVM's side.
+ *
+ * The CVM is one of its own: booted on a simulated platform, with the events
+ * that an agent measures, from the configuration of an app that a simulated
+ * cluster knows. */
+#ifndef TESTS_BENCH_BENCH_KMS_H
+#define TESTS_BENCH_BENCH_KMS_H
+
+#include <stddef.h>
+
+#include "common/base/reason.h"
+
+struct bench_kms; /* opaque */
+
+/* bench_kms_boot reads dir/apps/bench/agent.yaml and boots; its own files
+ * are in dir/bench. */
+enum err bench_kms_boot(
+    struct bench_kms **out, const char *dir, struct refusal *why);
+void bench_kms_free(struct bench_kms *b); /* NULL is fine */
+
+/* How often it was done, and what one cost: processor time of this process
+ * and of kms0 together, which other load on the machine changes little. */
+struct bench_rate {
+	double per_second, cpu_us;
+};
+
+/* One session after another on each of `threads` threads, for some seconds;
+ * a session counts when both sides are attested. */
+enum err bench_kms_sessions(struct bench_rate *out, struct bench_kms *b,
+    unsigned threads, struct refusal *why);
+
+/* One GetAppKeys after another, each thread with an open session whose
+ * first release was verified in full. */
+enum err bench_kms_releases(struct bench_rate *out, struct bench_kms *b,
+    unsigned threads, struct refusal *why);
+
+/* Of the last release: the packed request and its reply. */
+void bench_kms_lengths(
+    const struct bench_kms *b, size_t *request_len, size_t *reply_len);
+
+/* Of this side's verifier: QE reports checked so far, not taken from the
+ * cache. */
+unsigned bench_kms_qe_checks(struct bench_kms *b);
+
+#endif
