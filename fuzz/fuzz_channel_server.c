@@ -86,7 +86,7 @@ own(struct run *r, struct session_event *ev)
 			    ERR_OK);
 			e = session_proved(
 			    r->server, ev, &r->to_client, &mine, 0, &why);
-			proof_fini(&mine);
+			evidence_fini(&mine);
 			must(e == ERR_OK);
 		} else {
 			must(session_is_open(r->server));

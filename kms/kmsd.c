@@ -372,7 +372,7 @@ main(int argc, char **argv)
 			(void)fputs(usage, stdout);
 			return 0;
 		case 'v':
-			(void)puts("kmsd 0.1.0");
+			(void)puts("kmsd " KMSD_VERSION);
 			return 0;
 		default:
 			(void)fputs(usage, stderr);

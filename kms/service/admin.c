@@ -11,7 +11,6 @@
 #include "kms/service/admin.h"
 
 #define RENDER_MS 500
-#define VERSION_TEXT "0.1.0"
 
 struct admin {
 	struct admin_options o;
@@ -248,7 +247,7 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	if (root == NULL)
 		return e;
 	state_digest(s, digest);
-	if ((e = json_set_str(root, "version", VERSION_TEXT)) != ERR_OK ||
+	if ((e = json_set_str(root, "version", KMSD_VERSION)) != ERR_OK ||
 	    (e = json_set_str(root, "slot", a->o.cfg->slot)) != ERR_OK ||
 	    (e = json_set_str(root, "phase",
 		 cluster_phase_text(shown_phase(a)))) != ERR_OK ||

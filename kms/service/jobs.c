@@ -9,7 +9,6 @@
 #include "kms/keys/certs.h"
 #include "kms/service/job.h"
 
-#define VERSION_TEXT "0.1.0"
 /* dstack-compat.md 4.6: notBefore 1975-01-01, notAfter now + 3650 days. */
 #define DEFAULT_NOT_BEFORE 157766400
 #define DEFAULT_LIFE_S (3650ll * 86400)
@@ -345,7 +344,7 @@ job_meta(struct job *j)
 	meta.kms_contract = msg_bytes(j->o->cfg->kms_contract, 20);
 	meta.epochs = em->list;
 	meta.n_epochs = em->n;
-	meta.version = (char *)(uintptr_t)VERSION_TEXT;
+	meta.version = (char *)(uintptr_t)KMSD_VERSION;
 	m.id = j->request->id;
 	m.body_case = DEVPROOF__KMS__V1__REPLY__BODY_META;
 	m.meta = &meta;

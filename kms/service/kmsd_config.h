@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/yaml.h"
 
+#define KMSD_VERSION "0.1.0" /* what --version, status and meta say */
 #define KMSD_PATH_MAX 512
 #define KMSD_URL_MAX 256
 #define KMSD_PEERS 16

@@ -147,7 +147,7 @@ prove(struct channel *c, struct session_event *ev, uint64_t deadline,
 	if (e == ERR_OK)
 		e = session_proved(
 		    c->session, ev, &c->out, &mine, clock_mono_ms(), why);
-	proof_fini(&mine);
+	evidence_fini(&mine);
 	return e != ERR_OK ? e : send_or_hear(c, deadline, why);
 }
 

@@ -102,14 +102,6 @@ proof_unpack(struct evidence *out, struct bytes in)
 	e = (struct evidence){ 0 };
 done:
 	devproof__kms__v1__evidence__free_unpacked(m, NULL);
-	proof_fini(&e);
+	evidence_fini(&e);
 	return err;
-}
-
-void
-proof_fini(struct evidence *e)
-{
-	buf_fini(&e->quote);
-	buf_fini(&e->event_log);
-	buf_fini(&e->vm_config);
 }

@@ -211,7 +211,7 @@ on_worker_done(uv_work_t *w, int status)
 		on_event(c, &ev);
 	}
 done:
-	proof_fini(&j->evidence);
+	evidence_fini(&j->evidence);
 	free(j);
 	conn_pump(c);
 }
@@ -241,7 +241,7 @@ start_job(struct conn *c, struct session_event *ev)
 	c->job = j;
 	if (uv_queue_work(s->loop, &j->work, on_worker, on_worker_done) != 0) {
 		c->job = NULL;
-		proof_fini(&j->evidence);
+		evidence_fini(&j->evidence);
 		free(j);
 		refuse_with(c, REASON_INTERNAL, "no worker");
 	}

@@ -70,7 +70,7 @@ session_free(struct session *s)
 	if (s == NULL)
 		return;
 	noise_fini(&s->noise);
-	proof_fini(&s->evidence);
+	evidence_fini(&s->evidence);
 	buf_wipe(&s->in);
 	secret_free(s);
 }
@@ -260,7 +260,7 @@ session_checked(struct session *s, struct session_event *ev)
 	*ev = (struct session_event){ .kind = SESSION_IDLE };
 	if (s->phase != P_CHECKING)
 		return ERR_PHASE;
-	proof_fini(&s->evidence);
+	evidence_fini(&s->evidence);
 	if (s->dialling) {
 		s->phase = P_OPEN;
 		ev->kind = s->renewing ? SESSION_RENEWED : SESSION_OPEN;

@@ -718,7 +718,7 @@ raw_open(struct raw *r, struct host *h)
 	cr_assert_eq(session_proved(r->session, &r->ev, &r->out, &e,
 			 clock_mono_ms(), NULL),
 	    ERR_OK);
-	proof_fini(&e);
+	evidence_fini(&e);
 	raw_next(r);
 	cr_assert_eq(r->ev.kind, SESSION_CHECK);
 	cr_assert_eq(session_checked(r->session, &r->ev), ERR_OK);

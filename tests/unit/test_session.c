@@ -115,7 +115,7 @@ prove(struct link *l, int who)
 	cr_assert_eq(
 	    session_proved(d->session, &d->ev, &d->out, &e, l->now_ms, &d->why),
 	    ERR_OK);
-	proof_fini(&e);
+	evidence_fini(&e);
 }
 
 static bool
@@ -864,7 +864,7 @@ Test(session, evidence_bounds)
 	cr_assert_leq(out.len, LIMIT_EVIDENCE);
 	cr_assert_eq(proof_unpack(&got, buf_view(&out)), ERR_OK);
 	cr_assert_eq(got.event_log.len, LIMIT_EVENT_LOG);
-	proof_fini(&got);
+	evidence_fini(&got);
 	cr_assert_eq(proof_unpack(&got, (struct bytes){ out.p, out.len - 1 }),
 	    ERR_MALFORMED);
 	cr_assert_eq(buf_set(&e.quote, big, LIMIT_QUOTE + 1), ERR_OK);
@@ -875,6 +875,6 @@ Test(session, evidence_bounds)
 	cr_assert_eq(proof_pack(&out, &e), ERR_OK);
 	cr_assert_eq(proof_unpack(&got, buf_view(&out)), ERR_MALFORMED);
 	cr_assert_eq(proof_unpack(&got, text("\xff\xff\xff")), ERR_MALFORMED);
-	proof_fini(&e);
+	evidence_fini(&e);
 	buf_fini(&out);
 }
