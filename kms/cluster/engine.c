@@ -339,7 +339,7 @@ engine_deadline(const struct engine *e)
 /* The only voter's election.  libraft makes it leader of the term that it
  * is in, which may have another leader: the one that made it the only voter
  * and does not know yet that this is committed.  So it first votes for
- * itself in a new term, and leads that at the next timeout. */
+ * itself in a new term. */
 static enum err
 vote_self(struct engine *e, uint64_t now_ms)
 {
@@ -360,8 +360,8 @@ vote_self(struct engine *e, uint64_t now_ms)
 	(void)logcache_term(&e->log, last, &term);
 	m.request_vote.last_log_term = term;
 	r = engine_run(e, &ev, NULL);
-	if (r == ERR_OK && engine_vote(e) == e->o.id)
-		e->own_term = engine_term(e);
+	/* The vote was no sign of another's election: time is still up. */
+	e->raft.election_timer_start = 0;
 	return r;
 }
 
@@ -369,14 +369,28 @@ enum err
 engine_tick(struct engine *e, uint64_t now_ms)
 {
 	struct raft_event ev = { .time = now_ms, .type = RAFT_TIMEOUT };
+	enum err r = ERR_OK;
 
 	if (!e->started || now_ms < raft_timeout(&e->raft))
 		return ERR_OK;
-	if (engine_state(e) == ENGINE_FOLLOWER && engine_only_voter(e) &&
-	    e->own_term != engine_term(e) && !e->is_installing &&
-	    e->durable == logcache_last(&e->log))
-		return vote_self(e, now_ms);
-	return engine_run(e, &ev, NULL);
+	switch (engine_state(e)) {
+	case ENGINE_FOLLOWER:
+		if (engine_only_voter(e) && !e->is_installing &&
+		    e->durable == logcache_last(&e->log))
+			r = vote_self(e, now_ms);
+		break;
+	case ENGINE_CANDIDATE:
+		/* Once past its pre-vote, or told to disrupt, libraft's
+		 * candidate raises the term at every timeout, also when it is
+		 * cut off or no member any more. */
+		e->raft.candidate_state.disrupt_leader = false;
+		e->raft.candidate_state.in_pre_vote = true;
+		break;
+	case ENGINE_LEADER:
+	case ENGINE_OFF:
+		break;
+	}
+	return r == ERR_OK ? engine_run(e, &ev, NULL) : r;
 }
 
 static enum err

@@ -30,7 +30,6 @@ struct engine {
 	uint64_t held_commit; /* what is told while it is being installed */
 	uint64_t durable;
 	uint64_t open_index; /* engine_boot's `open`, until durable; 0 */
-	uint64_t own_term; /* voted for ourselves in it, as the only voter */
 	struct engine_config config;
 	uint64_t config_index;
 	struct engine_effects x; /* since the last take */
