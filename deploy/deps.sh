@@ -13,6 +13,10 @@ PACKAGES="
 	libuv1-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
 "
+# Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of
+# the raft paper; tests/unit/test_raftlib.c), so this one comes from backports.
+BACKPORTS="libraft-dev"
+BACKPORTS_VERSION_MIN=0.22
 NODE_PACKAGES="nodejs npm"
 NODE_MIN=18
 # Folders with a package-lock.json.
@@ -45,6 +49,37 @@ apt() {
 	# Wait for somebody else's apt rather than fail, never ask a question.
 	as_root env DEBIAN_FRONTEND=noninteractive \
 	    apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+# backports_source: adds the suite, by the mirror that the machine's own sources
+# use, and pins it so that nothing else ever comes from it.  A machine that has
+# the suite already keeps its own settings.
+backports_source() {
+	if apt-cache policy | grep -q 'n=bookworm-backports'; then
+		return
+	fi
+	mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
+	    'Created-By: Packages' | awk '$2 == "bookworm" { print $1; exit }')
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[ -n "$mirror" ] || die "no source for bookworm in apt's settings"
+	say "apt: adding bookworm-backports for $BACKPORTS alone"
+	printf '%s\n' 'Types: deb' "URIs: $mirror" \
+	    'Suites: bookworm-backports' 'Components: main' \
+	    "Signed-By: $keyring" |
+	    as_root tee /etc/apt/sources.list.d/devproof-kms-backports.sources \
+	    >/dev/null
+	printf '%s\n' 'Package: *' 'Pin: release n=bookworm-backports' \
+	    'Pin-Priority: -1' '' 'Package: libraft-dev libraft0' \
+	    'Pin: release n=bookworm-backports' 'Pin-Priority: 500' |
+	    as_root tee /etc/apt/preferences.d/devproof-kms-backports >/dev/null
+}
+
+# raft_is_enough: the package may be there in Debian 12's own version.
+raft_is_enough() {
+	have=$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' libraft-dev \
+	    2>/dev/null | sed -n 's/^.i //p')
+	[ -n "$have" ] && dpkg --compare-versions "$have" ge \
+	    "$BACKPORTS_VERSION_MIN"
 }
 
 # node and npm may come from anywhere, as long as they are new enough.
@@ -94,14 +129,22 @@ if ! node_is_enough; then
 fi
 missing=$(echo " $missing" | tr -s ' \n' ' ' | sed 's/ $//')
 
-if [ -z "$missing" ]; then
+if [ -z "$missing" ] && raft_is_enough; then
 	say "Debian packages: already there"
 else
 	say "Debian packages: installing$missing"
+	raft_is_enough || backports_source
 	apt update
-	# shellcheck disable=SC2086
-	apt install --no-install-recommends $missing
+	if ! raft_is_enough; then
+		apt install --no-install-recommends -t bookworm-backports \
+		    $BACKPORTS
+	fi
+	if [ -n "$missing" ]; then
+		# shellcheck disable=SC2086
+		apt install --no-install-recommends $missing
+	fi
 fi
+raft_is_enough || die "libraft >= $BACKPORTS_VERSION_MIN is needed"
 node_is_enough || die "node >= $NODE_MIN and npm are needed; found:" \
     "node $(node --version 2>/dev/null || echo none)," \
     "npm $(npm --version 2>/dev/null || echo none)"

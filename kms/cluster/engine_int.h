@@ -1,0 +1,67 @@
+/* engine_int: what the engine's files share;
+ * nobody else includes it, nor libraft's header. */
+#ifndef KMS_CLUSTER_ENGINE_INT_H
+#define KMS_CLUSTER_ENGINE_INT_H
+
+#include <assert.h>
+
+#include <raft.h>
+
+#include "kms/cluster/logcache.h"
+
+/* Debian 12's own 0.15 commits entries that it must not (T1, T28). */
+static_assert(RAFT_VERSION_NUMBER >= 2201, "libraft 0.22.1 or newer");
+
+struct engine {
+	struct raft raft;
+	struct engine_options o;
+	char address[ENGINE_ADDRESS_MAX];
+	bool started;
+	struct logcache log;
+	bool has_snapshot;
+	struct engine_snapshot snapshot;
+	struct buf snapshot_data; /* owns what snapshot.data borrows */
+	/* Being installed: told to libraft when it is durable. */
+	struct raft_snapshot_metadata installing;
+	bool is_installing;
+	uint64_t durable;
+	struct engine_config config;
+	uint64_t config_index;
+	struct engine_effects x; /* since the last take */
+	size_t messages_cap;
+};
+
+/* A message as it is on the wire, besides what libraft keeps of it. */
+struct engine_extra {
+	uint8_t hash[32]; /* AE: H of the previous entry; IS: H_last */
+};
+
+/* One raft_step, and everything that it asks for.  `x` is for a message. */
+enum err engine_run(
+    struct engine *e, struct raft_event *ev, const struct engine_extra *x);
+/* The entries from `from` on have to be written, again or for the first
+ * time. */
+void engine_note_append(struct engine *e, uint64_t from);
+/* The configuration in force is the last one in the log, committed or not
+ * (raft dissertation, 4.1). */
+void engine_find_config(struct engine *e);
+
+/* Appends the bytes of `m`; AppendEntries are filled from the log, snapshot
+ * messages from `snap`. */
+enum err enginewire_write(struct buf *out, const struct raft_message *m,
+    const struct logcache *log, const struct engine_snapshot *snap);
+
+/* Reads one message.  Entries, configurations and snapshot data are
+ * raft_malloc'ed, as raft_step wants them; enginewire_free undoes it when
+ * raft_step was not called.  ERR_MALFORMED, ERR_NOMEM. */
+enum err enginewire_read(
+    struct raft_message *m, struct engine_extra *x, struct bytes in);
+void enginewire_free(struct raft_message *m);
+
+/* Between the two forms of a configuration. */
+enum err enginewire_to_raft(
+    struct raft_configuration *out, const struct engine_config *c);
+enum err enginewire_from_raft(
+    struct engine_config *out, const struct raft_configuration *c);
+
+#endif
