@@ -77,6 +77,19 @@
 	X(GENESIS_DONE, "genesis_done", "The contract names a root already") \
 	X(EPOCH_UNKNOWN, "epoch_unknown", "No such key epoch") \
 	X(EPOCH_CLOSED, "epoch_closed", "Key epoch is closed") \
+	X(COUNTER_MISMATCH, "counter_mismatch", \
+	    "The counter has another value") \
+	X(SEAT, "seat", "No seat for this node") \
+	X(SLOT_ALIVE, "slot_alive", "The slot's holder is alive") \
+	X(NO_LEADER, "no_leader", "No leader is known") \
+	X(FENCED, "fenced", "The anchor could not be read in time") \
+	X(ROLLBACK, "rollback", "The disk is older than the chain says") \
+	X(EVICTED, "evicted", "Another life holds this slot") \
+	X(NOT_BEST, "not_best", "Another disk has a newer log") \
+	X(DISKS, "disks", "Too few disks to recover from") \
+	X(NOT_MEMBER, "not_member", "Not a member of the cluster") \
+	X(FORKED, "forked", "The log differs from the cluster's") \
+	X(UNKNOWN_OUTCOME, "unknown_outcome", "The outcome is not known yet") \
 	X(INTERNAL, "internal", "Internal error")
 
 enum reason {

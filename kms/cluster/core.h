@@ -72,7 +72,6 @@ enum core_event_kind {
 	CORE_SUBMIT, /* a client's command */
 	CORE_READ, /* a client's read: wants a state not older than now */
 	CORE_PEER_DENIED, /* the contract no longer allows this incarnation */
-	CORE_REMOVE, /* an operator removes a slot (leader only) */
 	CORE_DRAIN, /* leave in an orderly way */
 	CORE_CHECKPOINT, /* anchor what is committed now */
 	CORE_CAN_WRITE, /* whether this node can write to the chain */
@@ -111,10 +110,6 @@ struct core_event {
 		struct {
 			const uint8_t *incarnation;
 		} denied;
-		struct {
-			uint64_t ticket;
-			const char *slot;
-		} remove;
 		bool can_write;
 	};
 };

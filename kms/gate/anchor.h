@@ -40,6 +40,8 @@ struct anchor_view {
 		uint8_t incarnation[INCARNATION_ID_LEN];
 		uint64_t open_at; /* unix seconds, block time */
 	} announced;
+	/* Who opened at.generation: of two nodes with one head, only one. */
+	uint8_t opener[INCARNATION_ID_LEN];
 	uint64_t vetoes; /* ever */
 };
 

@@ -46,6 +46,8 @@ struct ledger_member {
 	struct member who; /* the slot's holder, or its last one */
 	bool present; /* false: it left */
 	bool revoked; /* the slot may not be taken again */
+	bool revocation_effective; /* its REVOKE entry is anchored */
+	uint64_t revoked_at; /* index of that entry, or 0 */
 	uint64_t since; /* index of its MEMBER entry */
 	uint64_t lives; /* incarnations that this slot has had */
 };
@@ -90,7 +92,8 @@ uint64_t ledger_index(const struct ledger *l);
 /* ledger_skip notes an entry without a command (barrier, configuration). */
 void ledger_skip(struct ledger *l, uint64_t index);
 
-/* A whole state as bytes; canonical: equal states give equal bytes.
+/* A whole state as bytes, appended to `out`; canonical: equal states give
+ * equal bytes (ledger_snapshot.c has the table).
  * ledger_restore replaces the content of `l`, or leaves it untouched
  * (ERR_MALFORMED, ERR_NOMEM). */
 enum err ledger_snapshot(const struct ledger *l, struct buf *out);
@@ -102,6 +105,8 @@ enum err ledger_digest(const struct ledger *l, uint8_t out[static 32]);
 size_t ledger_n_epochs(const struct ledger *l);
 const struct ledger_epoch *ledger_epoch(const struct ledger *l, uint64_t n);
 
+/* Slots ever seen, sorted by name; pointers and places are good until the
+ * next apply or restore. */
 size_t ledger_n_members(const struct ledger *l);
 const struct ledger_member *ledger_member(const struct ledger *l, size_t i);
 const struct ledger_member *ledger_slot(

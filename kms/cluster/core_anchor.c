@@ -1,0 +1,350 @@
+/* What the chain says: critical entries and their anchor (P5), recovery
+ * (P6), veto and fence (P7). */
+#include <string.h>
+
+#include "kms/cluster/core_int.h"
+
+bool
+core_fenced(const struct core *c, uint64_t now_ms)
+{
+	if (c->o.unsafe_plain)
+		return false;
+	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms;
+}
+
+static bool
+same_point(const struct anchor_point *a, const struct anchor_point *b)
+{
+	return a->generation == b->generation && a->index == b->index &&
+	    memcmp(a->hash, b->hash, sizeof a->hash) == 0;
+}
+
+static void
+write_chain(
+    struct core *c, enum anchor_write_kind kind, const struct anchor_point *to)
+{
+	struct core_action *a;
+
+	if (!c->can_write || c->now < c->next_chain_ms)
+		return;
+	c->next_chain_ms = c->now + CORE_CHAIN_RETRY_MS;
+	a = core_act(c, CORE_CHAIN);
+	a->chain.kind = kind;
+	a->chain.from = c->view.at;
+	a->chain.to = *to;
+	memcpy(a->chain.incarnation,
+	    kind == ANCHOR_VETO ? c->view.announced.incarnation
+				: c->o.self.incarnation,
+	    INCARNATION_ID_LEN);
+}
+
+/* ---- P6: the whole cluster is down ---- */
+
+/* Disks that count: of seats, of this generation, with the anchor inside.
+ * P >= N - Q + f + 1, of the N voters in our own disk's last word. */
+static unsigned
+disks_needed(const struct core *c, unsigned n)
+{
+	unsigned f = c->view.n_seats >= 3 ? 1 : 0;
+	unsigned p = n - (n / 2 + 1) + f + 1;
+
+	return p < n ? p : n;
+}
+
+static void
+disk_config(const struct core *c, struct engine_config *out)
+{
+	*out = (struct engine_config){ 0 };
+	for (uint64_t i = logcache_last(&c->disk); i > c->disk.base_index;
+	     i--) {
+		const struct logcache_item *it = logcache_get(&c->disk, i);
+
+		if (it->kind == ENTRY_CONFIG &&
+		    engine_config_parse(out, buf_view(&it->data)) == ERR_OK)
+			return;
+	}
+	if (c->disk_has_snapshot)
+		*out = c->disk_snapshot.config;
+}
+
+static bool
+counts(const struct core *c, const struct core_peer *p)
+{
+	const struct anchor_seat *s = core_seat(c, p->who.slot);
+
+	return p->offers && !p->certified && !p->denied && s != NULL &&
+	    memcmp(s->device_id, p->who.device_id, 32) == 0 &&
+	    c->now - p->offer_ms <= 10ull * c->o.timing.join_ms &&
+	    p->disk_generation == c->view.at.generation &&
+	    p->last >= c->view.at.index;
+}
+
+/* ERR_OK: this disk is the best of enough. */
+static enum err
+may_recover(struct core *c)
+{
+	struct engine_config k;
+	uint64_t last = logcache_last(&c->disk), term = 0;
+	uint8_t hash[32];
+	unsigned n = 1;
+
+	(void)logcache_term(&c->disk, last, &term);
+	if (c->disk_generation != c->view.at.generation)
+		return refuse(&c->waiting, REASON_ROLLBACK,
+		    "this disk is of generation %llu, the chain of %llu",
+		    (unsigned long long)c->disk_generation,
+		    (unsigned long long)c->view.at.generation);
+	if (last < c->view.at.index)
+		return refuse(&c->waiting, REASON_ROLLBACK,
+		    "the anchor is at %llu, this disk ends at %llu",
+		    (unsigned long long)c->view.at.index,
+		    (unsigned long long)last);
+	if (!logcache_hash(&c->disk, c->view.at.index, hash)) {
+		/* Behind the snapshot: it was checked when it was made. */
+	} else if (memcmp(hash, c->view.at.hash, sizeof hash) != 0) {
+		return refuse(&c->waiting, REASON_ROLLBACK,
+		    "at %llu this disk has another history than the anchor",
+		    (unsigned long long)c->view.at.index);
+	}
+	for (unsigned i = 0; i < c->n_peers; i++) {
+		const struct core_peer *p = &c->peer[i];
+		bool again = false;
+
+		if (!counts(c, p) || strcmp(p->who.slot, c->o.self.slot) == 0)
+			continue;
+		if (p->last_term > term ||
+		    (p->last_term == term && p->last > last))
+			return refuse(&c->waiting, REASON_NOT_BEST,
+			    "the disk of %s ends at %llu, this one at %llu",
+			    p->who.slot, (unsigned long long)p->last,
+			    (unsigned long long)last);
+		for (unsigned j = 0; j < i; j++)
+			again |= counts(c, &c->peer[j]) &&
+			    strcmp(c->peer[j].who.slot, p->who.slot) == 0;
+		n += !again;
+	}
+	disk_config(c, &k);
+	if (!c->view.order.lossy && n < disks_needed(c, core_voters(&k)))
+		return refuse(&c->waiting, REASON_DISKS,
+		    "%u disks are here, %u are needed (or a lossy order)", n,
+		    disks_needed(c, core_voters(&k)));
+	if (!c->can_write)
+		return refuse(&c->waiting, REASON_NOT_READY,
+		    "the roots are not here: cannot speak for the cluster");
+	return ERR_OK;
+}
+
+static void
+own_head(const struct core *c, struct anchor_point *out)
+{
+	*out = (struct anchor_point){ .generation = c->disk_generation + 1,
+		.index = logcache_last(&c->disk) };
+	(void)logcache_hash(&c->disk, out->index, out->hash);
+}
+
+static bool
+is_ours(const struct core *c, const uint8_t incarnation[static 32])
+{
+	return memcmp(incarnation, c->o.self.incarnation, 32) == 0;
+}
+
+/* The chain has opened the generation that we announced: begin it. */
+static void
+open_generation(struct core *c)
+{
+	struct command cmd = { .kind = COMMAND_GENERATION,
+		.time = (uint64_t)c->anchor_wall_s };
+	uint64_t g = c->view.at.generation;
+
+	core_start(c, c->view.at.index, g, g << 32 | 1, true);
+	c->waiting.code = REASON_NONE;
+	core_set_phase(c, CORE_MEMBER);
+	cmd.u.generation.generation = g;
+	cmd.u.generation.lossy = c->lossy;
+	memcpy(cmd.u.generation.incarnation, c->o.self.incarnation,
+	    INCARNATION_ID_LEN);
+	memcpy(cmd.u.generation.slot, c->o.self.slot, SLOT_MAX);
+	core_log(c, &cmd);
+	core_tell(c, true, "generation_opened", c->o.self.slot,
+	    "generation %llu at %llu", (unsigned long long)g,
+	    (unsigned long long)c->view.at.index);
+}
+
+static void
+recover(struct core *c)
+{
+	struct anchor_point head;
+
+	own_head(c, &head);
+	if (c->disk_generation > 0 && same_point(&c->view.at, &head) &&
+	    is_ours(c, c->view.opener)) {
+		open_generation(c);
+		return;
+	}
+	if (!c->view.order.set || !is_ours(c, c->view.order.incarnation)) {
+		if (c->phase == CORE_RECOVERING)
+			core_set_phase(c, CORE_JOINING);
+		return;
+	}
+	if (may_recover(c) != ERR_OK)
+		return;
+	core_set_phase(c, CORE_RECOVERING);
+	c->lossy = c->view.order.lossy;
+	if (!c->view.announced.set ||
+	    !is_ours(c, c->view.announced.incarnation) ||
+	    !same_point(&c->view.announced.to, &head)) {
+		(void)refuse(&c->waiting, REASON_NOT_READY,
+		    "announcing generation %llu",
+		    (unsigned long long)head.generation);
+		write_chain(c, ANCHOR_ANNOUNCE, &head);
+		return;
+	}
+	(void)refuse(&c->waiting, REASON_NOT_READY,
+	    "generation %llu may open at %llu, the chain is at %llu",
+	    (unsigned long long)head.generation,
+	    (unsigned long long)c->view.announced.open_at,
+	    (unsigned long long)c->view.block.timestamp);
+	if (c->view.block.timestamp >= c->view.announced.open_at)
+		write_chain(c, ANCHOR_OPEN, &head);
+}
+
+/* ---- a running node ---- */
+
+static void
+log_anchored(struct core *c)
+{
+	struct command cmd = { .kind = COMMAND_ANCHORED,
+		.time = (uint64_t)c->anchor_wall_s };
+
+	cmd.u.anchored.generation = c->view.at.generation;
+	cmd.u.anchored.index = c->view.at.index;
+	memcpy(cmd.u.anchored.hash, c->view.at.hash, 32);
+	core_log(c, &cmd);
+}
+
+/* I9, I13: the anchored history is ours, as far as we know it. */
+static bool
+holds_anchor(struct core *c)
+{
+	uint8_t hash[32];
+
+	if (c->view.at.index > engine_commit(c->engine) ||
+	    !engine_hash(c->engine, c->view.at.index, hash) ||
+	    memcmp(hash, c->view.at.hash, sizeof hash) == 0)
+		return true;
+	core_tell(c, true, "anchor_differs", c->o.self.slot,
+	    "entry %llu is not the one on chain",
+	    (unsigned long long)c->view.at.index);
+	core_halt(c, HALT_DIVERGED);
+	return false;
+}
+
+/* P5: what is critical goes on chain, then counts. */
+static void
+lead_anchor(struct core *c)
+{
+	const struct ledger_anchor *known = ledger_anchor(c->ledger);
+	struct anchor_point to = { .generation = c->generation };
+
+	if (ledger_index(c->ledger) < c->busy_index)
+		return;
+	if (c->view.at.generation == c->generation &&
+	    (known->generation != c->view.at.generation ||
+		known->index < c->view.at.index)) {
+		if (c->view.at.index <= ledger_index(c->ledger))
+			log_anchored(c);
+		return;
+	}
+	to.index = ledger_critical_index(c->ledger);
+	if (c->checkpoint > to.index)
+		to.index = c->checkpoint;
+	if (to.index <= c->view.at.index ||
+	    to.index > ledger_index(c->ledger) ||
+	    c->view.at.generation != c->generation)
+		return;
+	if (engine_hash(c->engine, to.index, to.hash))
+		write_chain(c, ANCHOR_ADVANCE, &to);
+}
+
+/* P7: somebody announced a recovery, but this cluster lives: a quorum has
+ * confirmed us after the chain was read. */
+static void
+veto(struct core *c)
+{
+	if (!c->view.announced.set || c->confirmed_ms < c->anchor_ms) {
+		if (c->view.announced.set)
+			c->wants_round = true;
+		return;
+	}
+	core_tell(c, true, "recovery_vetoed", c->o.self.slot,
+	    "generation %llu was announced while this one lives",
+	    (unsigned long long)c->view.announced.to.generation);
+	write_chain(c, ANCHOR_VETO, &c->view.announced.to);
+}
+
+static void
+genesis_seen(struct core *c)
+{
+	uint8_t hash[32];
+
+	if (c->view.at.generation == 0)
+		return;
+	if (c->view.at.generation == 1 &&
+	    c->view.at.index <= engine_commit(c->engine) &&
+	    engine_hash(c->engine, c->view.at.index, hash) &&
+	    memcmp(hash, c->view.at.hash, sizeof hash) == 0) {
+		core_set_phase(c, CORE_MEMBER);
+		return;
+	}
+	/* Another genesis won (T12): what we made was never anybody's. */
+	core_tell(c, true, "genesis_lost", c->o.self.slot,
+	    "the chain names another beginning");
+	core_halt(c, HALT_DIVERGED);
+}
+
+void
+core_anchor_event(struct core *c, const struct core_event *e)
+{
+	const struct anchor_view *v = e->anchor.view;
+
+	/* Never back (I11): the chain view sees to it too. */
+	if (c->has_view &&
+	    (v->at.generation < c->view.at.generation ||
+		(v->at.generation == c->view.at.generation &&
+		    v->at.index < c->view.at.index)))
+		return;
+	c->view = *v;
+	c->has_view = true;
+	c->anchor_ms = e->anchor.asked_ms;
+	c->anchor_wall_s = e->anchor.wall_s;
+	if (c->phase == CORE_WAITING && v->at.generation > 0)
+		core_set_phase(c, CORE_JOINING);
+	if (c->engine != NULL && c->phase != CORE_GENESIS &&
+	    v->at.generation > c->generation) {
+		core_tell(c, true, "generation_passed", c->o.self.slot,
+		    "the chain is at generation %llu, this node at %llu",
+		    (unsigned long long)v->at.generation,
+		    (unsigned long long)c->generation);
+		core_halt(c, HALT_GENERATION);
+	}
+}
+
+void
+core_anchor_tick(struct core *c)
+{
+	if (!c->has_view || c->o.unsafe_plain)
+		return;
+	if (c->engine == NULL) {
+		if (c->phase == CORE_JOINING || c->phase == CORE_RECOVERING)
+			recover(c);
+		return;
+	}
+	if (c->phase == CORE_GENESIS) {
+		genesis_seen(c);
+		return;
+	}
+	if (!holds_anchor(c) || !core_leads(c) || c->phase != CORE_MEMBER)
+		return;
+	veto(c);
+	lead_anchor(c);
+}

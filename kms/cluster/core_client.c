@@ -1,0 +1,550 @@
+/* Commands and reads, from this node's clients and from other nodes', and
+ * the rounds that make them fresh.
+ *
+ * A read (P9, no leases): a host can stop a VM and its clock, so no promise
+ * about time can be kept.  The leader notes its commit index, asks every
+ * voter "is your term still ours?", and once a majority said yes after the
+ * read had come, the noted index was current when it came. */
+#include <assert.h>
+#include <string.h>
+
+#include "kms/cluster/core_int.h"
+
+static struct core_request *
+new_request(struct core *c, uint64_t ticket, uint64_t from)
+{
+	struct core_request *r;
+
+	if (c->n_requests == CORE_WAITING_MAX)
+		return NULL;
+	r = &c->request[c->n_requests++];
+	*r = (struct core_request){ .ticket = ticket,
+		.from = from,
+		.began_ms = c->now,
+		.deadline_ms = c->now + c->o.timing.forward_ms };
+	return r;
+}
+
+/* ---- answers ---- */
+
+static void
+answer(struct core *c, uint64_t ticket, uint64_t from,
+    enum core_outcome_kind kind, const struct ledger_outcome *out,
+    uint64_t index)
+{
+	struct core_action *a;
+
+	if (from != 0) {
+		struct corewire m = { .type = WIRE_FORWARDED,
+			.ticket = ticket,
+			.kind = kind,
+			.err = out != NULL ? out->err : ERR_OK,
+			.reason = out != NULL ? out->reason : REASON_NONE,
+			.value = out != NULL ? out->value : 0,
+			.index = index };
+
+		core_send_id(c, from, &m, false);
+		return;
+	}
+	a = core_act(c, CORE_DONE);
+	a->done.ticket = ticket;
+	a->done.kind = kind;
+	a->done.index = index;
+	if (out != NULL)
+		a->done.result = *out;
+}
+
+static void
+answer_read(struct core *c, const struct core_request *r, bool ok)
+{
+	struct corewire m = { .type = WIRE_READ_AT,
+		.ticket = r->ticket,
+		.ok = ok,
+		.index = r->index };
+
+	if (r->from != 0)
+		core_send_id(c, r->from, &m, false);
+	else if (r->ticket != 0)
+		answer(c, r->ticket, 0, ok ? CORE_OK : CORE_NOT_NOW, NULL,
+		    r->index);
+}
+
+/* drop_request keeps the order of the others. */
+static void
+drop_request(struct core *c, unsigned i)
+{
+	buf_fini(&c->request[i].command);
+	memmove(&c->request[i], &c->request[i + 1],
+	    (c->n_requests - i - 1) * sizeof c->request[0]);
+	c->n_requests--;
+}
+
+static void
+finish(struct core *c, unsigned i, enum core_outcome_kind kind,
+    const struct ledger_outcome *out)
+{
+	const struct core_request *r = &c->request[i];
+
+	if (r->kind == REQUEST_READ)
+		answer_read(c, r, kind == CORE_OK);
+	else
+		answer(c, r->ticket, r->from, kind, out, r->index);
+	drop_request(c, i);
+}
+
+/* ---- requests ---- */
+
+static bool
+takes_requests(const struct core *c)
+{
+	return c->phase == CORE_MEMBER && !c->draining;
+}
+
+void
+core_client_submit(struct core *c, uint64_t ticket, struct bytes command)
+{
+	struct core_request *r;
+
+	assert(ticket != 0 && command.len <= COMMAND_MAX);
+	if (!takes_requests(c) || (r = new_request(c, ticket, 0)) == NULL) {
+		answer(c, ticket, 0, CORE_NOT_NOW, NULL, 0);
+		return;
+	}
+	r->kind = REQUEST_WRITE;
+	core_check(c, buf_set(&r->command, command.p, command.len));
+}
+
+void
+core_client_read(struct core *c, uint64_t ticket)
+{
+	struct core_request *r;
+
+	assert(ticket != 0);
+	if (!takes_requests(c) || (r = new_request(c, ticket, 0)) == NULL) {
+		answer(c, ticket, 0, CORE_NOT_NOW, NULL, 0);
+		return;
+	}
+	r->kind = REQUEST_READ;
+}
+
+static void
+forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
+{
+	struct core_request *r = NULL;
+	struct command cmd;
+
+	if (command_parse(&cmd, m->body) != ERR_OK) {
+		core_tell(c, true, "bad_message", "", "forwarded command");
+		return;
+	}
+	if (takes_requests(c) && core_leads(c))
+		r = new_request(c, m->ticket, from);
+	if (r == NULL) {
+		answer(c, m->ticket, from, CORE_NOT_NOW, NULL, 0);
+		return;
+	}
+	r->kind = REQUEST_WRITE;
+	core_check(c, buf_set(&r->command, m->body.p, m->body.len));
+}
+
+static void
+forwarded_read(struct core *c, uint64_t from, const struct corewire *m)
+{
+	struct core_request *r = NULL;
+	struct core_request no = { .ticket = m->ticket, .from = from };
+
+	if (core_leads(c) && c->phase == CORE_MEMBER)
+		r = new_request(c, m->ticket, from);
+	if (r == NULL) {
+		answer_read(c, &no, false);
+		return;
+	}
+	r->kind = REQUEST_READ;
+}
+
+static unsigned
+find_sent(const struct core *c, uint64_t ticket, bool write)
+{
+	for (unsigned i = 0; i < c->n_requests; i++)
+		if (c->request[i].from == 0 && c->request[i].ticket == ticket &&
+		    c->request[i].state == REQUEST_SENT &&
+		    (c->request[i].kind == REQUEST_WRITE) == write)
+			return i;
+	return CORE_WAITING_MAX;
+}
+
+static void
+forward_result(struct core *c, const struct corewire *m)
+{
+	unsigned i = find_sent(c, m->ticket, true);
+	struct ledger_outcome out = {
+		.err = m->err, .reason = m->reason, .value = m->value
+	};
+
+	if (i == CORE_WAITING_MAX)
+		return; /* given up */
+	if (m->kind == CORE_NOT_NOW) {
+		/* Not the leader any more, and it did nothing. */
+		c->request[i].state = REQUEST_QUEUED;
+		return;
+	}
+	c->request[i].index = m->index;
+	finish(c, i, m->kind, &out);
+}
+
+static void
+read_result(struct core *c, const struct corewire *m)
+{
+	unsigned i = find_sent(c, m->ticket, false);
+
+	if (i == CORE_WAITING_MAX)
+		return;
+	if (!m->ok) {
+		c->request[i].state = REQUEST_QUEUED;
+		return;
+	}
+	c->request[i].index = m->index;
+	c->request[i].state = REQUEST_APPLY;
+}
+
+/* ---- rounds ---- */
+
+static bool
+is_voter(const struct core *c, uint64_t id)
+{
+	const struct engine_member *m = core_config_member(c, id);
+
+	return m != NULL && m->role == ENGINE_VOTER;
+}
+
+static void
+round_held(struct core *c)
+{
+	if (c->confirmed_ms < c->round_began)
+		c->confirmed_ms = c->round_began;
+	c->rounds_done++;
+	for (unsigned i = 0; i < c->n_requests; i++) {
+		struct core_request *r = &c->request[i];
+
+		if (r->state != REQUEST_ROUND || r->number != c->round)
+			continue;
+		r->index = c->round_index;
+		r->state = REQUEST_APPLY;
+	}
+	for (unsigned i = 0; i < c->n_peers; i++) {
+		struct core_peer *p = &c->peer[i];
+		struct corewire m = { .type = WIRE_CERTIFICATE,
+			.match = p->match,
+			.term = engine_term(c->engine),
+			.commit = engine_commit(c->engine) };
+
+		/* Asked before this round began (P2). */
+		if (!p->wants_certificate || p->offer_ms > c->round_began)
+			continue;
+		p->wants_certificate = false;
+		memcpy(m.nonce, p->nonce, sizeof m.nonce);
+		core_send_id(c, p->id, &m, false);
+	}
+	c->round_term = 0; /* none is under way */
+}
+
+static void
+count_round(struct core *c)
+{
+	unsigned votes = is_voter(c, c->id) ? 1 : 0;
+
+	for (unsigned i = 0; i < c->n_round_acks; i++)
+		votes += is_voter(c, c->round_acks[i]);
+	if (votes > core_voters(engine_config(c->engine)) / 2)
+		round_held(c);
+}
+
+static void
+begin_round(struct core *c)
+{
+	const struct engine_config *k = engine_config(c->engine);
+
+	c->round++;
+	c->round_term = engine_term(c->engine);
+	c->round_index = engine_commit(c->engine);
+	c->round_began = c->now;
+	c->n_round_acks = 0;
+	c->wants_round = false;
+	for (unsigned i = 0; i < c->n_requests; i++) {
+		struct core_request *r = &c->request[i];
+
+		if (r->kind == REQUEST_READ && r->state == REQUEST_QUEUED) {
+			r->state = REQUEST_ROUND;
+			r->number = c->round;
+		}
+	}
+	for (unsigned i = 0; i < k->n; i++) {
+		struct corewire m = { .type = WIRE_ROUND,
+			.number = c->round,
+			.term = c->round_term };
+
+		if (k->member[i].id != c->id &&
+		    k->member[i].role == ENGINE_VOTER)
+			core_send_id(c, k->member[i].id, &m, true);
+	}
+	count_round(c);
+}
+
+static void
+round_ask(struct core *c, const struct core_peer *p, const struct corewire *m)
+{
+	struct corewire yes = {
+		.type = WIRE_ROUND_OK, .number = m->number, .term = m->term
+	};
+
+	/* We have seen no higher term, hence voted in none. */
+	if (engine_term(c->engine) == m->term &&
+	    engine_state(c->engine) != ENGINE_LEADER)
+		core_send_id(c, p->id, &yes, true);
+}
+
+static void
+round_ok(struct core *c, const struct core_peer *p, const struct corewire *m)
+{
+	if (!core_leads(c) || m->number != c->round || c->round_term == 0 ||
+	    m->term != c->round_term || m->term != engine_term(c->engine) ||
+	    c->n_round_acks == ENGINE_MEMBERS_MAX)
+		return;
+	for (unsigned i = 0; i < c->n_round_acks; i++)
+		if (c->round_acks[i] == p->id)
+			return;
+	c->round_acks[c->n_round_acks++] = p->id;
+	count_round(c);
+}
+
+/* A follower that serves keeps its own proof of freshness: a read that
+ * nobody waits for. */
+static void
+keep_fresh(struct core *c)
+{
+	struct core_request *r;
+	uint64_t every = c->o.timing.fresh_ms / 8 + 1;
+
+	if (c->phase != CORE_MEMBER || c->now < c->fresh_asked_ms)
+		return;
+	c->fresh_asked_ms = c->now + every;
+	if (engine_state(c->engine) == ENGINE_LEADER) {
+		c->wants_round = true;
+		return;
+	}
+	for (unsigned i = 0; i < c->n_requests; i++)
+		if (c->request[i].ticket == 0 && c->request[i].from == 0)
+			return; /* one is under way */
+	if ((r = new_request(c, 0, 0)) != NULL)
+		r->kind = REQUEST_READ;
+}
+
+void
+core_rounds(struct core *c)
+{
+	uint64_t applied = ledger_index(c->ledger);
+
+	keep_fresh(c);
+	if (core_leads(c)) {
+		bool lost = c->round_term != 0 &&
+		    c->now - c->round_began >= 2ull * c->o.timing.heartbeat_ms;
+
+		for (unsigned i = 0; i < c->n_requests; i++)
+			c->wants_round |= c->request[i].kind == REQUEST_READ &&
+			    c->request[i].state == REQUEST_QUEUED;
+		if (lost) {
+			/* Some did not get it: ask anew, for the same. */
+			for (unsigned i = 0; i < c->n_requests; i++)
+				if (c->request[i].state == REQUEST_ROUND)
+					c->request[i].state = REQUEST_QUEUED;
+			c->wants_round = true;
+		}
+		if (c->wants_round && (c->round_term == 0 || lost))
+			begin_round(c);
+	}
+	for (unsigned i = 0; i < c->n_requests;) {
+		const struct core_request *r = &c->request[i];
+
+		if (r->state != REQUEST_APPLY ||
+		    (r->from == 0 && r->index > applied)) {
+			i++;
+			continue;
+		}
+		if (r->from == 0 && r->ticket == 0 &&
+		    c->confirmed_ms < r->began_ms)
+			c->confirmed_ms = r->began_ms;
+		finish(c, i, CORE_OK, NULL);
+	}
+}
+
+/* ---- the log ---- */
+
+/* Queued commands go into the log together, or to the leader. */
+static void
+log_queued(struct core *c)
+{
+	struct bytes data[ENGINE_BATCH];
+	unsigned which[ENGINE_BATCH], n = 0;
+	uint64_t index;
+	enum err e;
+
+	for (unsigned i = 0; i < c->n_requests && n < ENGINE_BATCH; i++)
+		if (c->request[i].kind == REQUEST_WRITE &&
+		    c->request[i].state == REQUEST_QUEUED) {
+			data[n] = buf_view(&c->request[i].command);
+			which[n++] = i;
+		}
+	if (n == 0)
+		return;
+	e = engine_submit(c->engine, c->now, ENTRY_COMMAND, data, n, &index);
+	if (e != ERR_OK) {
+		if (e != ERR_AGAIN)
+			core_check(c, e);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct core_request *r = &c->request[which[i]];
+
+		r->state = REQUEST_LOGGED;
+		r->index = index + i;
+		r->term = engine_term(c->engine);
+		buf_fini(&r->command);
+	}
+}
+
+static void
+forward_queued(struct core *c)
+{
+	uint64_t leader = engine_leader(c->engine);
+
+	if (leader == 0 || leader == c->id || core_find_peer(c, leader) == NULL)
+		return;
+	for (unsigned i = 0; i < c->n_requests; i++) {
+		struct core_request *r = &c->request[i];
+		struct corewire m = { .type = r->kind == REQUEST_WRITE
+			    ? WIRE_FORWARD
+			    : WIRE_READ,
+			.ticket = r->ticket,
+			.body = buf_view(&r->command) };
+
+		if (r->state != REQUEST_QUEUED || r->from != 0)
+			continue;
+		core_send_id(c, leader, &m, true);
+		r->state = REQUEST_SENT;
+		c->forwarded++;
+	}
+}
+
+void
+core_client_flush(struct core *c)
+{
+	if (core_leads(c))
+		log_queued(c);
+	else if (engine_state(c->engine) == ENGINE_FOLLOWER)
+		forward_queued(c);
+}
+
+void
+core_client_applied(struct core *c, uint64_t index, uint64_t term,
+    const struct ledger_outcome *out)
+{
+	for (unsigned i = 0; i < c->n_requests; i++) {
+		struct core_request *r = &c->request[i];
+
+		if (r->state != REQUEST_LOGGED || r->index != index)
+			continue;
+		/* Another entry in its place: ours is gone for good. */
+		if (r->term == term && out != NULL)
+			finish(c, i, CORE_OK, out);
+		else
+			finish(c, i, CORE_NOT_NOW, NULL);
+		return;
+	}
+}
+
+/* Another leader or term.  What others forwarded to us and is not in our
+ * log was never done; what we sent to the old leader may have been. */
+void
+core_client_lost(struct core *c)
+{
+	c->round_term = 0;
+	for (unsigned i = 0; i < c->n_requests;) {
+		struct core_request *r = &c->request[i];
+
+		if (r->state == REQUEST_ROUND)
+			r->state = REQUEST_QUEUED;
+		if (r->state == REQUEST_SENT && r->kind == REQUEST_READ)
+			r->state = REQUEST_QUEUED;
+		if (r->state == REQUEST_QUEUED && r->from != 0 &&
+		    engine_state(c->engine) != ENGINE_LEADER) {
+			finish(c, i, CORE_NOT_NOW, NULL);
+			continue;
+		}
+		i++;
+	}
+}
+
+void
+core_client_tick(struct core *c)
+{
+	for (unsigned i = 0; i < c->n_requests;) {
+		const struct core_request *r = &c->request[i];
+
+		if (c->now < r->deadline_ms) {
+			i++;
+			continue;
+		}
+		finish(c, i,
+		    r->kind == REQUEST_WRITE && r->state != REQUEST_QUEUED
+			? CORE_UNKNOWN
+			: CORE_NOT_NOW,
+		    NULL);
+	}
+}
+
+void
+core_client_message(
+    struct core *c, struct core_peer *p, const struct corewire *m)
+{
+	switch (m->type) {
+	case WIRE_FORWARD:
+		forwarded_write(c, p->id, m);
+		return;
+	case WIRE_FORWARDED:
+		forward_result(c, m);
+		return;
+	case WIRE_READ:
+		forwarded_read(c, p->id, m);
+		return;
+	case WIRE_READ_AT:
+		read_result(c, m);
+		return;
+	case WIRE_ROUND:
+		round_ask(c, p, m);
+		return;
+	case WIRE_ROUND_OK:
+		round_ok(c, p, m);
+		return;
+	case WIRE_RAFT:
+	case WIRE_JOIN:
+	case WIRE_CERTIFICATE:
+	case WIRE_REFUSED:
+	case WIRE_EVICTED:
+	case WIRE_LEAVE:
+		return;
+	}
+}
+
+uint64_t
+core_client_deadline(const struct core *c)
+{
+	uint64_t at = c->phase == CORE_MEMBER ? c->fresh_asked_ms : UINT64_MAX;
+
+	for (unsigned i = 0; i < c->n_requests; i++)
+		if (c->request[i].deadline_ms < at)
+			at = c->request[i].deadline_ms;
+	if (c->round_term != 0 &&
+	    c->round_began + 2ull * c->o.timing.heartbeat_ms < at)
+		at = c->round_began + 2ull * c->o.timing.heartbeat_ms;
+	return at;
+}
