@@ -12,6 +12,7 @@
 #define MAX_HAVE 4096
 #define MAX_RECORDS 1024
 #define MAX_ALT_NAMES 32
+#define MAX_SLOT 31
 
 /* Allocations remember their size so that they can be wiped. */
 struct head {
@@ -66,6 +67,27 @@ epochs_ok(Devproof__Kms__V1__EpochPublic *const *e, size_t n)
 	return true;
 }
 
+/* Of a Hello and of its answer. */
+static bool
+peer_ok(const char *slot, const ProtobufCBinaryData *incarnation,
+    const ProtobufCBinaryData *signature)
+{
+	return slot[0] != '\0' && strlen(slot) <= MAX_SLOT &&
+	    size_is(incarnation, 32) && size_is(signature, 64);
+}
+
+/* Its length in all is that of the request. */
+static bool
+batch_ok(const Devproof__Kms__V1__PeerBatch *b)
+{
+	if (b->n_message > LIMIT_LINK_BATCH)
+		return false;
+	for (size_t i = 0; i < b->n_message; i++)
+		if (b->message[i].len == 0)
+			return false;
+	return true;
+}
+
 static bool
 request_ok(const KmsRequest *m)
 {
@@ -85,6 +107,11 @@ request_ok(const KmsRequest *m)
 			if (!size_is(&m->sync->have[i]->incarnation, 32))
 				return false;
 		return true;
+	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO:
+		return peer_ok(m->peer_hello->slot, &m->peer_hello->incarnation,
+		    &m->peer_hello->signature);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH:
+		return batch_ok(m->peer_batch);
 	case DEVPROOF__KMS__V1__REQUEST__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REQUEST__BODY__CASE_IS_INT_SIZE:
 		return false;
@@ -126,6 +153,11 @@ reply_ok(const KmsReply *m)
 		return true;
 	case DEVPROOF__KMS__V1__REPLY__BODY_RECORDS:
 		return m->records->n_record <= MAX_RECORDS;
+	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_WELCOME:
+		return peer_ok(m->peer_welcome->slot,
+		    &m->peer_welcome->incarnation, &m->peer_welcome->signature);
+	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_RECEIPT:
+		return true;
 	case DEVPROOF__KMS__V1__REPLY__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REPLY__BODY__CASE_IS_INT_SIZE:
 		return false;
