@@ -95,10 +95,11 @@ run_init(struct ctl *c, const struct args *a)
 		rc = ctl_fail(c, CTL_FAILED, "%s", why);
 	else
 		rc = ctl_result(c,
-		    json_pack("{s:s, s:I, s:o, s:o}", "folder", l->dir, "nodes",
-			(json_int_t)n, "operator",
+		    json_pack("{s:s, s:I, s:o, s:o, s:o}", "folder", l->dir,
+			"nodes", (json_int_t)n, "operator",
 			address_text(l->operator_address), "kms_contract",
-			address_text(l->kms)),
+			address_text(l->kms), "anchor_contract",
+			address_text(l->anchor)),
 		    CTL_OK);
 	lab_free(l);
 	return rc;
@@ -150,9 +151,10 @@ tell_status(const struct ctl *c, const struct lab *l)
 	}
 	lab_rpc_url(url, l);
 	return ctl_result(c,
-	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "folder", l->dir,
-		"rpc", url, "chain_id", (json_int_t)l->chain_id, "kms_contract",
-		address_text(l->kms), "operator",
+	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "folder",
+		l->dir, "rpc", url, "chain_id", (json_int_t)l->chain_id,
+		"kms_contract", address_text(l->kms), "anchor_contract",
+		address_text(l->anchor), "operator",
 		address_text(l->operator_address), "processes", rows, "apps",
 		apps),
 	    CTL_OK);

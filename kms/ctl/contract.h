@@ -15,6 +15,8 @@ struct contract {
 	uint64_t chain_id; /* 0: not told; cannot send */
 	uint8_t kms[20];
 	bool has_kms;
+	uint8_t anchor[20]; /* its cluster's ClusterAnchor */
+	bool has_anchor;
 	char sim[CONTRACT_PATH_MAX]; /* folder of its lab, or "" */
 };
 

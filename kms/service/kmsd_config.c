@@ -5,6 +5,7 @@
 
 #include "common/base/hex.h"
 #include "kms/service/kmsd_config.h"
+#include "kms/state/command.h"
 
 struct file_chain {
 	char rpc[KMSD_RPCS][KMSD_URL_MAX];
@@ -12,6 +13,7 @@ struct file_chain {
 	uint32_t quorum;
 	uint64_t chain_id;
 	char kms_contract[48];
+	char anchor_contract[48];
 	char block_tag[32];
 	uint32_t max_age_s, poll_ms, timeout_ms;
 };
@@ -76,6 +78,8 @@ static const cyaml_schema_field_t chain_fields[] = {
 	CYAML_FIELD_UINT("chain_id", REQ, struct file_chain, chain_id),
 	CYAML_FIELD_STRING(
 	    "kms_contract", REQ, struct file_chain, kms_contract, 1),
+	CYAML_FIELD_STRING(
+	    "anchor_contract", REQ, struct file_chain, anchor_contract, 1),
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
 	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
@@ -145,15 +149,16 @@ bad(char *why, const char *key, const char *must)
 
 #define COPY(to, from) (void)snprintf((to), sizeof(to), "%s", (from))
 
+/* What a seat on chain can be called: command.h, and one word there. */
 static enum err
 decode_slot(const char *s, char *why)
 {
+	if (strlen(s) >= SLOT_MAX)
+		return bad(why, "slot", "must be at most 31 characters");
 	for (; *s != '\0'; s++)
-		if (!(*s >= 'a' && *s <= 'z') && !(*s >= 'A' && *s <= 'Z') &&
-		    !(*s >= '0' && *s <= '9') && *s != '-' && *s != '_' &&
-		    *s != '.')
+		if (*s <= ' ' || *s > '~' || *s == '/' || *s == '#')
 			return bad(why, "slot",
-			    "letters, digits, '-', '_' and '.' only");
+			    "must be printable, without space, '/' and '#'");
 	return ERR_OK;
 }
 
@@ -183,8 +188,22 @@ decode_admin(struct kmsd_config *c, const char *text, char *why)
 }
 
 static enum err
+decode_anchor(uint8_t out[static 20], const char *text, char *why)
+{
+	static const uint8_t zero[20];
+
+	if (hex_fixed(out, 20, text) != ERR_OK)
+		return bad(why, "chain.anchor_contract", "must be an address");
+	if (memcmp(out, zero, sizeof zero) == 0)
+		return bad(why, "chain.anchor_contract", "must not be zero");
+	return ERR_OK;
+}
+
+static enum err
 decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 {
+	enum err e;
+
 	for (unsigned i = 0; i < f->rpc_count; i++) {
 		if (strncmp(f->rpc[i], "http://", 7) != 0 &&
 		    strncmp(f->rpc[i], "https://", 8) != 0)
@@ -206,6 +225,9 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	c->chain_id = f->chain_id;
 	if (hex_fixed(c->kms_contract, 20, f->kms_contract) != ERR_OK)
 		return bad(why, "chain.kms_contract", "must be an address");
+	e = decode_anchor(c->anchor_contract, f->anchor_contract, why);
+	if (e != ERR_OK)
+		return e;
 	COPY(
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
 	c->max_age_s = f->max_age_s != 0 ? f->max_age_s : 1800;
@@ -319,14 +341,16 @@ kmsd_config_load(
 enum err
 kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 {
-	char hex[41];
+	char hex[41], anchor[41];
 	enum err e;
 
 	hex_encode(hex, c->kms_contract, 20);
+	hex_encode(anchor, c->anchor_contract, 20);
 	e = buf_printf(b,
 	    "slot: %s\nlisten: %s\nadmin: %s:%u\ndata_dir: %s\n"
 	    "seal: %s\ngenesis: %s\nchain.chain_id: %" PRIu64 "\n"
-	    "chain.kms_contract: 0x%s\nchain.quorum: %u of %u\n"
+	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
+	    "chain.quorum: %u of %u\n"
 	    "chain.block_tag: %s\nchain.max_age_s: %u\nchain.poll_ms: %u\n"
 	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
 	    "attestation.pccs_url: %s\n"
@@ -336,7 +360,7 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    "\nattestation.min_qe_eval: %" PRIu32 "\n",
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
-	    c->chain_id, hex, c->rpc_quorum, c->n_rpcs, c->block_tag,
+	    c->chain_id, hex, anchor, c->rpc_quorum, c->n_rpcs, c->block_tag,
 	    c->max_age_s, c->poll_ms, c->rpc_timeout_ms,
 	    c->simulated ? "true" : "false", c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",

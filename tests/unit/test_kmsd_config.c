@@ -53,6 +53,13 @@ Test(kmsd_config, refusals)
 		const char *from, *to, *named;
 	} bad[] = {
 		{ "slot: kms0", "slot: 'a b'", "slot" },
+		{ "slot: kms0", "slot: 'a/b'", "slot" },
+		{ "slot: kms0", "slot: 'a#b'", "slot" },
+		{ "slot: kms0", "slot: \"a\\tb\"", "slot" },
+		{ "slot: kms0", "slot: 'k\u00e9'", "slot" },
+		{ "slot: kms0", "slot: ''", "slot" },
+		{ "slot: kms0", "slot: '12345678901234567890123456789012'",
+		    "slot" },
 		{ "slot: kms0", "slto: kms0", "slto" },
 		{ "listen: tcp://0.0.0.0:7100", "listen: 7100", "listen" },
 		{ "admin: 127.0.0.1:7101", "admin: localhost", "admin" },
@@ -64,6 +71,14 @@ Test(kmsd_config, refusals)
 		{ "https://rpc-b.example", "ftp://rpc-b.example", "rpc" },
 		{ "0x0000000000000000000000000000000000000001", "0x01",
 		    "kms_contract" },
+		{ "0x0000000000000000000000000000000000000002", "0x02",
+		    "anchor_contract" },
+		{ "0x0000000000000000000000000000000000000002",
+		    "0x0000000000000000000000000000000000000000",
+		    "anchor_contract" },
+		{ "  anchor_contract: "
+		  "\"0x0000000000000000000000000000000000000002\"\n",
+		    "", "anchor_contract" },
 		{ "simulated: false", "simulated: true", "tee" },
 		{ "# allow_status: [SWHardeningNeeded]",
 		    "allow_status: [Revoked]", "allow_status" },
@@ -96,6 +111,8 @@ Test(kmsd_config, example)
 	cr_assert_eq(c.n_peers, 2);
 	cr_assert_eq(c.rpc_quorum, 2);
 	cr_assert_eq(c.admin_port, 7101);
+	cr_assert_eq(c.kms_contract[19], 1);
+	cr_assert_eq(c.anchor_contract[19], 2);
 	cr_assert(!c.simulated);
 	cr_assert(!c.policy.allow_simulated);
 	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
@@ -105,6 +122,19 @@ Test(kmsd_config, example)
 	cr_assert_not_null(
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
 	buf_fini(&b);
+}
+
+/* A seat's name may be anything that fits one word on chain. */
+Test(kmsd_config, slot)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+
+	cr_assert_eq(load_with(&c, "slot: kms0",
+			 "slot: 'eu:west~1!890123456789012345678'", why),
+	    ERR_OK, "%s", why);
+	cr_assert_str_eq(c.slot, "eu:west~1!890123456789012345678");
+	cr_assert_eq(strlen(c.slot), 31);
 }
 
 /* Policy keys arrive where they are judged. */
