@@ -49,6 +49,30 @@ sed -i 's|/hosts/app0|/hosts/elsewhere|' "$c/apps/web/agent.yaml"
 refused contract_device "$kmsctl" sim start "$c" web
 sed -i 's|/hosts/elsewhere|/hosts/app0|' "$c/apps/web/agent.yaml"
 
+# A machine that the contract lists, and the node's operator does not.
+ppid() { sed -n 's/.*"ppid": *"\([0-9a-f]*\)".*/\1/p' "$c/hosts/$1/host.json"; }
+node_with() { # platforms: kms0 believes these only
+	quiet "$kmsctl" sim stop "$c" kms0
+	sed -i '/allow_ppid/d' "$c/kms/kms0/kmsd.yaml"
+	[ -z "$1" ] || sed -i "s/^attestation:/&\n  allow_ppid: [$1]/" \
+	    "$c/kms/kms0/kmsd.yaml"
+	quiet "$kmsctl" sim start "$c" kms0
+}
+quiet "$kmsctl" sim stop "$c" web
+node_with "'$(ppid kms0)'"
+refused platform "$kmsctl" sim start "$c" web
+"$kmsctl" status "http://127.0.0.1:$(jq -r '.nodes[0].admin_port' \
+    "$c/sim.json")" --json | jq -e --arg p "$(ppid kms0)" \
+    '.policy.allow_ppid == [$p]' >/dev/null ||
+    die "status does not name the platforms"
+held "status names the platforms that are believed"
+node_with "'$(ppid kms0)', '$(ppid app0)'"
+quiet "$kmsctl" sim start "$c" web
+[ "$(key_of "$c" web p)" = "$key" ] || die "another key on a listed machine"
+held "and the same key once the machine is listed"
+quiet "$kmsctl" sim stop "$c" web
+node_with ""
+
 # One more space in its compose file.
 cp "$c/apps/web/app-compose.json" "$work/compose"
 echo >>"$c/apps/web/app-compose.json"
