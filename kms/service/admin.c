@@ -9,6 +9,7 @@
 #include "common/crypto/hash.h"
 #include "common/net/httpd.h"
 #include "kms/service/admin.h"
+#include "kms/service/floors.h"
 
 #define RENDER_MS 500
 
@@ -281,6 +282,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
 	    (e = json_set_new(
 		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
+		ERR_OK ||
 	    (e = json_set_new(root, "peers", peers_json(a))) != ERR_OK ||
 	    (e = json_set_u64(root, "sessions", cs->sessions_open)) != ERR_OK ||
 	    (e = json_set_u64(root, "half_open", cs->half_open)) != ERR_OK ||
