@@ -221,9 +221,8 @@ policy_json(const struct attest_policy *p)
 	}
 	(void)!json_set_new(o, "allow_status", list);
 	(void)!json_set_new(o, "allow_advisory", advisories);
-	/* null: any platform */
 	(void)!json_set_new(
-	    o, "allow_ppid", ppids != NULL ? ppids : json_null());
+	    o, "allow_ppid", ppids != NULL ? ppids : json_string("any"));
 	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
 	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
 	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);

@@ -379,6 +379,8 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_advisories; i++)
 		e = buf_printf(b, "attestation.allow_advisory: %s\n",
 		    c->policy.advisory[i]);
+	if (e == ERR_OK && c->policy.n_ppids == 0)
+		e = buf_printf(b, "attestation.allow_ppid: any\n");
 	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_ppids; i++)
 		e = buf_printf(b, "attestation.allow_ppid: %s\n",
 		    hex_encode(hex, c->policy.ppid[i], 16));

@@ -116,6 +116,8 @@ Test(kmsd_config, example)
 	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
 	cr_assert_not_null(
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
+	cr_assert_not_null(
+	    strstr((char *)b.p, "attestation.allow_ppid: any\n"));
 	buf_fini(&b);
 }
 
