@@ -12,6 +12,7 @@
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
 #include "kms/service/admin.h"
+#include "kms/service/floors.h"
 
 #define STORE_MAP_MAX (1u << 30)
 /* Each worker may wait for the chain, a quote, or a peer. */
@@ -28,6 +29,7 @@ struct node {
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
+	struct floors *floors;
 	struct keyring *keyring;
 	struct cluster *cluster;
 	struct metrics metrics;
@@ -218,6 +220,7 @@ open_admin(struct node *n)
 		.self = n->self,
 		.server = n->server,
 		.metrics = &n->metrics,
+		.floors = verifier_floors(n->verifier),
 		.simulated_root = buf_view(&n->simulated_root) };
 
 	return admin_start(&n->admin, &ao);
@@ -246,6 +249,10 @@ start(struct node *n)
 	self_channel(n->self, &n->cx);
 	what = "sealed store";
 	if ((e = open_store(n)) != ERR_OK)
+		goto done;
+	what = "evaluation numbers";
+	if ((e = floors_open(&n->floors, &n->loop, n->store,
+		 verifier_floors(n->verifier))) != ERR_OK)
 		goto done;
 	what = "cluster";
 	if ((e = keyring_new(&n->keyring)) != ERR_OK ||
@@ -276,6 +283,7 @@ all_stopped(void *cookie)
 {
 	struct node *n = cookie;
 
+	floors_stop(n->floors);
 	uv_close((uv_handle_t *)&n->sigterm, NULL);
 	uv_close((uv_handle_t *)&n->sigint, NULL);
 }
@@ -323,6 +331,7 @@ node_free(struct node *n)
 	service_free(n->service);
 	cluster_free(n->cluster);
 	keyring_free(n->keyring);
+	floors_free(n->floors);
 	store_close(n->store);
 	self_close(n->self);
 	gate_free(n->gate);

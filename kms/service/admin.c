@@ -9,6 +9,7 @@
 #include "common/crypto/hash.h"
 #include "common/net/httpd.h"
 #include "kms/service/admin.h"
+#include "kms/service/floors.h"
 
 #define RENDER_MS 500
 
@@ -202,7 +203,8 @@ static json_t *
 policy_json(const struct attest_policy *p)
 {
 	json_t *o = json_object(), *list = json_array();
-	json_t *advisories = json_array();
+	json_t *advisories = json_array(), *ppids = NULL;
+	char hex[33];
 
 	for (unsigned i = 0; i < TCB_STATUS_COUNT; i++)
 		if (p->status[i])
@@ -211,8 +213,16 @@ policy_json(const struct attest_policy *p)
 	for (unsigned i = 0; i < p->n_advisories; i++)
 		(void)json_array_append_new(
 		    advisories, json_string(p->advisory[i]));
+	for (unsigned i = 0; i < p->n_ppids; i++) {
+		if (ppids == NULL)
+			ppids = json_array();
+		(void)json_array_append_new(
+		    ppids, json_string(hex_encode(hex, p->ppid[i], 16)));
+	}
 	(void)!json_set_new(o, "allow_status", list);
 	(void)!json_set_new(o, "allow_advisory", advisories);
+	(void)!json_set_new(
+	    o, "allow_ppid", ppids != NULL ? ppids : json_string("any"));
 	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
 	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
 	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);
@@ -271,6 +281,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
 	    (e = json_set_new(
 		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
+		ERR_OK ||
 	    (e = json_set_new(root, "peers", peers_json(a))) != ERR_OK ||
 	    (e = json_set_u64(root, "sessions", cs->sessions_open)) != ERR_OK ||
 	    (e = json_set_u64(root, "half_open", cs->half_open)) != ERR_OK ||

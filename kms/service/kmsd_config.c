@@ -35,6 +35,8 @@ struct file_attestation {
 	unsigned allow_status_count;
 	char allow_advisory[KMSD_ADVISORIES][ADVISORY_LEN];
 	unsigned allow_advisory_count;
+	char allow_ppid[POLICY_PLATFORMS_MAX][40];
+	unsigned allow_ppid_count;
 	uint32_t grace_s;
 	uint32_t min_tcb_eval, min_qe_eval;
 	uint32_t evidence_life_s;
@@ -69,6 +71,9 @@ static const cyaml_schema_value_t status_entry = {
 };
 static const cyaml_schema_value_t advisory_entry = {
 	CYAML_VALUE_STRING(REQ, char, 1, ADVISORY_LEN - 1),
+};
+static const cyaml_schema_value_t ppid_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, 39),
 };
 
 static const cyaml_schema_field_t chain_fields[] = {
@@ -106,6 +111,9 @@ static const cyaml_schema_field_t attestation_fields[] = {
 	    allow_status, &status_entry, 1, KMSD_STATUSES),
 	CYAML_FIELD_SEQUENCE("allow_advisory", OPT, struct file_attestation,
 	    allow_advisory, &advisory_entry, 0, KMSD_ADVISORIES),
+	/* Empty would read as "nobody" and mean "anybody": at least one. */
+	CYAML_FIELD_SEQUENCE("allow_ppid", OPT, struct file_attestation,
+	    allow_ppid, &ppid_entry, 1, POLICY_PLATFORMS_MAX),
 	CYAML_FIELD_SEQUENCE("pccs_more", OPT, struct file_attestation,
 	    pccs_more, &url_entry, 0, KMSD_PCCS - 1),
 	CYAML_FIELD_UINT("grace_s", OPT, struct file_attestation, grace_s),
@@ -237,6 +245,25 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 }
 
 static enum err
+decode_ppids(
+    struct attest_policy *p, const struct file_attestation *f, char *why)
+{
+	for (unsigned i = 0; i < f->allow_ppid_count; i++) {
+		if (hex_fixed(p->ppid[i], sizeof p->ppid[i],
+			f->allow_ppid[i]) != ERR_OK)
+			return bad(why, "attestation.allow_ppid",
+			    "must be PPIDs: 32 hex digits");
+		for (unsigned k = 0; k < i; k++)
+			if (memcmp(p->ppid[i], p->ppid[k], sizeof p->ppid[i]) ==
+			    0)
+				return bad(why, "attestation.allow_ppid",
+				    "names a platform twice");
+	}
+	p->n_ppids = f->allow_ppid_count;
+	return ERR_OK;
+}
+
+static enum err
 decode_attestation(
     struct kmsd_config *c, const struct file_attestation *f, char *why)
 {
@@ -265,7 +292,7 @@ decode_attestation(
 	c->policy.allow_simulated = c->simulated_root[0] != '\0';
 	c->evidence_life_s =
 	    f->evidence_life_s != 0 ? f->evidence_life_s : 3600;
-	return ERR_OK;
+	return decode_ppids(&c->policy, f, why);
 }
 
 static enum err
@@ -376,6 +403,11 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_advisories; i++)
 		e = buf_printf(b, "attestation.allow_advisory: %s\n",
 		    c->policy.advisory[i]);
+	if (e == ERR_OK && c->policy.n_ppids == 0)
+		e = buf_printf(b, "attestation.allow_ppid: any\n");
+	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_ppids; i++)
+		e = buf_printf(b, "attestation.allow_ppid: %s\n",
+		    hex_encode(hex, c->policy.ppid[i], 16));
 	for (unsigned i = 0; e == ERR_OK && i < TCB_STATUS_COUNT; i++)
 		if (c->policy.status[i])
 			e = buf_printf(b, "attestation.allow_status: %s\n",

@@ -46,6 +46,11 @@ load_with(struct kmsd_config *c, const char *from, const char *to, char *why)
 	return e;
 }
 
+#define PPID_31 "0112233445566778899aabbccddeeff"
+#define PPID "0" PPID_31
+#define PPID_UPPER "00112233445566778899AABBCCDDEEFF"
+#define PPIDS "# allow_ppid: [\"" PPID "\"]"
+
 /* Every bad value is refused with words that name the key or the line. */
 Test(kmsd_config, refusals)
 {
@@ -84,6 +89,12 @@ Test(kmsd_config, refusals)
 		    "allow_status: [Revoked]", "allow_status" },
 		{ "# allow_status: [SWHardeningNeeded]", "allow_status: [Fine]",
 		    "allow_status" },
+		{ PPIDS, "allow_ppid: []", "Insufficient entries" },
+		{ PPIDS, "allow_ppid: ['001122']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['" PPID "00']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['g" PPID_31 "']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['" PPID "', '0x" PPID_UPPER "']",
+		    "allow_ppid" },
 		{ "log_level: info", "log_level: loud", "log_level" },
 		{ "tcp://kms1.example:7100", "http://kms1.example", "peers" },
 	};
@@ -118,9 +129,43 @@ Test(kmsd_config, example)
 	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
 	cr_assert(!c.policy.status[TCB_OUT_OF_DATE]);
 	cr_assert_eq(c.n_pccs, 1);
+	cr_assert_eq(c.policy.n_ppids, 0); /* any platform */
 	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
 	cr_assert_not_null(
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
+	cr_assert_not_null(
+	    strstr((char *)b.p, "attestation.allow_ppid: any\n"));
+	buf_fini(&b);
+}
+
+/* P27: the platforms named are the only ones; --check repeats them. */
+Test(kmsd_config, platforms)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+	struct verdict v = { .tee = TEE_TDX, .status = TCB_UP_TO_DATE };
+	struct refusal r = { 0 };
+	struct buf b = { 0 };
+
+	cr_assert_eq(load_with(&c, PPIDS,
+			 "allow_ppid: [ffffffffffffffffffffffffffffffff,"
+			 " '0x" PPID_UPPER "']",
+			 why),
+	    ERR_OK, "%s", why);
+	cr_assert_eq(c.policy.n_ppids, 2);
+	v.td.td_attributes[3] = 0x10; /* SEPT_VE_DISABLE */
+	v.td.xfam[0] = 0x03;
+	cr_assert_eq(verdict_accept(&v, &c.policy, &r), ERR_DENIED);
+	cr_assert_eq(r.code, REASON_PLATFORM);
+	cr_assert_str_eq(r.detail,
+	    "POLICY_PLATFORM: PPID 00000000000000000000000000000000 is not "
+	    "listed");
+	for (int i = 0; i < 16; i++)
+		v.ppid[i] = (uint8_t)(i * 0x11);
+	cr_assert_eq(verdict_accept(&v, &c.policy, &r), ERR_OK, "%s", r.detail);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(
+	    strstr((char *)b.p, "attestation.allow_ppid: " PPID "\n"));
 	buf_fini(&b);
 }
 
