@@ -47,6 +47,7 @@ contract ClusterAnchor is Ownable2Step, PolicyLog {
         address signer;
         uint64 rotations;
         Point point;
+        bytes32 opener; // who opened its generation; of two nodes with one head, only one
         Order order;
         Announcement announced;
         uint64 vetoes;
@@ -76,6 +77,7 @@ contract ClusterAnchor is Ownable2Step, PolicyLog {
     uint64 public immutable wait;
 
     Point private _point;
+    bytes32 private _opener;
     Order private _order;
     Announcement private _announced;
     address private _signer; // derived from the cluster's first root
@@ -118,6 +120,7 @@ contract ClusterAnchor is Ownable2Step, PolicyLog {
         s.signer = _signer;
         s.rotations = _rotations;
         s.point = _point;
+        s.opener = _opener;
         s.order = _order;
         s.announced = _announced;
         s.vetoes = _vetoes;
@@ -136,6 +139,7 @@ contract ClusterAnchor is Ownable2Step, PolicyLog {
         require(signer != address(0), "No signer");
         require(incarnation != 0, "No incarnation");
         _point = Point(1, index, hash);
+        _opener = incarnation;
         _signer = signer;
         emit Genesis(index, hash, signer, incarnation);
         _log(ANCHOR_GENESIS, hash, true);
@@ -259,6 +263,7 @@ contract ClusterAnchor is Ownable2Step, PolicyLog {
         require(block.timestamp >= _announced.openAt, "Too early");
         _mustBeSigned(_recovery(OPEN, from, toIndex, toHash, incarnation), sig);
         _point = Point(from.generation + 1, toIndex, toHash);
+        _opener = incarnation;
         delete _announced;
         _order.incarnation = 0;
         _order.lossy = false;

@@ -52,6 +52,7 @@ contract ClusterAnchorTest is AnchorTest {
         assertEq(s.wait, WAIT);
         assertEq(s.signer, address(0));
         assertEq(s.point.generation, 0);
+        assertEq(s.opener, 0);
         assertEq(s.order.number, 0);
         assertEq(s.announced.generation, 0);
         assertEq(s.seats.length, 0);
@@ -85,6 +86,7 @@ contract ClusterAnchorTest is AnchorTest {
         found();
         assertEq(abi.encode(point()), abi.encode(at(1, 5, H1)));
         assertEq(anchor.state().signer, cluster);
+        assertEq(anchor.state().opener, NODE);
         vm.expectRevert("Cluster exists already");
         vm.prank(owner);
         anchor.genesis(5, H1, cluster, NODE);
@@ -422,22 +424,23 @@ contract ClusterAnchorTest is AnchorTest {
 
     function test_open() public {
         found();
-        order(NODE);
-        announce(at(1, 5, H1), 6, "h6", NODE, "");
+        order(OTHER);
+        announce(at(1, 5, H1), 6, "h6", OTHER, "");
         skip(WAIT);
-        bytes memory sig = signed(KEY, recoveryMessage("open", at(1, 5, H1), 6, "h6", NODE));
+        bytes memory sig = signed(KEY, recoveryMessage("open", at(1, 5, H1), 6, "h6", OTHER));
         vm.expectEmit(address(anchor));
-        emit ClusterAnchor.Opened(2, 6, "h6", NODE);
+        emit ClusterAnchor.Opened(2, 6, "h6", OTHER);
         vm.prank(stranger);
-        anchor.open(at(1, 5, H1), 6, "h6", NODE, sig);
+        anchor.open(at(1, 5, H1), 6, "h6", OTHER, sig);
 
         ClusterAnchor.State memory s = anchor.state();
         assertEq(abi.encode(s.point), abi.encode(at(2, 6, "h6")));
+        assertEq(s.opener, OTHER);
         assertEq(s.announced.generation, 0);
         assertEq(s.order.incarnation, 0);
         // of two that race, the second finds another anchor
         vm.expectRevert(bytes(ELSEWHERE));
-        anchor.open(at(1, 5, H1), 6, "h6", NODE, sig);
+        anchor.open(at(1, 5, H1), 6, "h6", OTHER, sig);
         advance(at(1, 5, H1), 7, "h7", ELSEWHERE);
         advance(at(2, 6, "h6"), 7, "h7", "");
         assertEq(abi.encode(point()), abi.encode(at(2, 7, "h7")));

@@ -424,6 +424,21 @@ leave(struct core *c)
 	}
 }
 
+/* Leadership goes to another voter, if there is one. */
+static void
+hand_on(struct core *c)
+{
+	enum err e;
+
+	c->drain_sent_ms = c->now + 2ull * c->o.timing.election_ms;
+	if (engine_state(c->engine) != ENGINE_LEADER ||
+	    core_voters(engine_config(c->engine)) == 1)
+		return;
+	e = engine_transfer(c->engine, c->now, 0);
+	if (e != ERR_AGAIN)
+		core_check(c, e);
+}
+
 static void
 tick(struct core *c)
 {
@@ -435,6 +450,8 @@ tick(struct core *c)
 	core_client_tick(c);
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
+	else if (c->may_not_lead && c->now >= c->drain_sent_ms)
+		hand_on(c);
 }
 
 static void
@@ -467,6 +484,10 @@ handle(struct core *c, const struct core_event *e)
 		core_client_read(c, e->read_ticket);
 		return;
 	case CORE_PEER_DENIED:
+		/* Only another leader can remove us. */
+		if (memcmp(e->denied.incarnation, c->o.self.incarnation,
+			INCARNATION_ID_LEN) == 0)
+			c->may_not_lead = true;
 		p = core_find_peer(c, core_raft_id(e->denied.incarnation));
 		if (p != NULL)
 			p->denied = true;
@@ -480,6 +501,9 @@ handle(struct core *c, const struct core_event *e)
 	case CORE_CHECKPOINT:
 		if (c->engine != NULL)
 			c->checkpoint = engine_commit(c->engine);
+		return;
+	case CORE_STEP_DOWN:
+		c->may_not_lead = true;
 		return;
 	case CORE_CAN_WRITE:
 		c->can_write = e->can_write;

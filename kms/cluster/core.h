@@ -71,9 +71,10 @@ enum core_event_kind {
 	CORE_BEGIN, /* genesis: open a cluster with these commands */
 	CORE_SUBMIT, /* a client's command */
 	CORE_READ, /* a client's read: wants a state not older than now */
-	CORE_PEER_DENIED, /* the contract no longer allows this incarnation */
+	CORE_PEER_DENIED, /* the contract no longer allows it, or us */
 	CORE_DRAIN, /* leave in an orderly way */
 	CORE_CHECKPOINT, /* anchor what is committed now */
+	CORE_STEP_DOWN, /* lead no longer: this node's disk fails */
 	CORE_CAN_WRITE, /* whether this node can write to the chain */
 };
 
@@ -82,6 +83,9 @@ struct core_event {
 	uint64_t now_ms;
 	union {
 		struct {
+			/* Who we are: device and measurements are known
+			 * by now; slot and incarnation as before. */
+			const struct member *self;
 			/* Borrowed for the call.  generation 0: no disk, or
 			 * nothing on it. */
 			uint64_t generation;

@@ -161,6 +161,7 @@ struct core {
 	bool lossy; /* of the order that we follow */
 
 	bool draining;
+	bool may_not_lead; /* denied, or without a disk: hand it on */
 	uint64_t drain_deadline_ms, drain_sent_ms;
 
 	struct core_action *action; /* owns: a queue */

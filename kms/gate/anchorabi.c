@@ -20,7 +20,7 @@
 
 /* state() returns (State): one offset, then 17 words and the offset of the
  * seats, then their number and two words each. */
-#define STATE_WORDS 18u
+#define STATE_WORDS 19u
 
 /* Selector and 13 words at most. */
 #define CALL_MAX 512u
@@ -130,6 +130,7 @@ rd_state(struct rd *r, struct anchor_state *s)
 	v->at.generation = rd_number(r);
 	v->at.index = rd_number(r);
 	rd_hash(r, v->at.hash);
+	rd_hash(r, v->opener);
 	s->orders = rd_number(r);
 	rd_hash(r, v->order.incarnation);
 	v->order.lossy = rd_flag(r);
@@ -161,6 +162,7 @@ possible(const struct anchor_state *s)
 		return false;
 	if (founded != (v->at.index != 0) ||
 	    founded == is_zero(v->at.hash, 32) ||
+	    founded == is_zero(v->opener, INCARNATION_ID_LEN) ||
 	    founded == is_zero(s->signer, 20))
 		return false;
 	if (!founded && (s->orders != 0 || s->rotations != 0))

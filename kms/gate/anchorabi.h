@@ -8,7 +8,7 @@
 #include "kms/gate/anchor.h"
 
 /* More than 15 seats are none of ours. */
-#define ANCHORABI_STATE_MAX ((19u + 2u * ANCHOR_SEATS_MAX + 1u) * 32u)
+#define ANCHORABI_STATE_MAX ((20u + 2u * ANCHOR_SEATS_MAX + 1u) * 32u)
 
 struct anchor_state {
 	struct anchor_view v; /* but for `block` */

@@ -35,6 +35,7 @@ enum word {
 	W_GENERATION,
 	W_INDEX,
 	W_HASH,
+	W_OPENER,
 	W_ORDERS,
 	W_ORDER,
 	W_LOSSY,
@@ -89,6 +90,7 @@ good(void)
 	number(&x, W_GENERATION, 3);
 	number(&x, W_INDEX, 70);
 	memset(x.w[W_HASH], 0x11, 32);
+	memset(x.w[W_OPENER], 0x44, 32);
 	number(&x, W_ORDERS, 5);
 	memset(x.w[W_ORDER], 0x22, 32);
 	number(&x, W_LOSSY, 1);
@@ -98,7 +100,7 @@ good(void)
 	memset(x.w[W_ANN_INCARNATION], 0x22, 32);
 	number(&x, W_ANN_OPEN_AT, 1700009999);
 	number(&x, W_VETOES, 2);
-	number(&x, W_SEATS, 18 * 32);
+	number(&x, W_SEATS, 19 * 32);
 	seat(&x, "kms0", 0xd0);
 	seat(&x, "kms1", 0xd1);
 	return x;
@@ -166,7 +168,7 @@ Test(anchor, offsets)
 {
 	refuse_number(W_OFFSET, 0);
 	refuse_number(W_OFFSET, 0x40);
-	refuse_number(W_SEATS, 18 * 32 - 32);
+	refuse_number(W_SEATS, 19 * 32 - 32);
 	refuse_number(W_SEATS, 19 * 32);
 	refuse_number(W_N_SEATS, 0);
 	refuse_number(W_N_SEATS, 1);
