@@ -30,6 +30,6 @@ typedef enum err job_fn(struct job *j);
 /* On a worker. */
 job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed;
 /* On the loop. */
-job_fn job_meta, job_join_finish, job_sync;
+job_fn job_meta, job_join_finish, job_sync, job_peer_hello;
 
 #endif

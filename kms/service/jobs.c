@@ -330,6 +330,17 @@ job_sync(struct job *j)
 }
 
 enum err
+job_peer_hello(struct job *j)
+{
+	const struct channel_caller who = { .conn = j->conn,
+		.role = CHANNEL_KMS_PEER, /* the table's only one for it */
+		.peer = &j->caller,
+		.handshake_hash = j->handshake_hash };
+
+	return links_request(j->o->links, &who, j->request, &j->reply, &j->why);
+}
+
+enum err
 job_meta(struct job *j)
 {
 	struct epochs_msg *em = calloc(1, sizeof *em);

@@ -19,6 +19,10 @@ request_kind_text(enum request_kind k)
 		return "join";
 	case RQ_SYNC:
 		return "sync";
+	case RQ_PEER_HELLO:
+		return "peer_hello";
+	case RQ_PEER_BATCH:
+		return "peer_batch";
 	case RQ_KINDS:
 		break;
 	}

@@ -17,6 +17,8 @@ enum request_kind {
 	RQ_SIGN_CERT,
 	RQ_JOIN,
 	RQ_SYNC,
+	RQ_PEER_HELLO,
+	RQ_PEER_BATCH,
 	RQ_KINDS,
 };
 const char *request_kind_text(enum request_kind k);

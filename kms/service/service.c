@@ -40,6 +40,13 @@ static const struct rule {
 	    job_join, job_join_finish },
 	[DEVPROOF__KMS__V1__REQUEST__BODY_SYNC] = { RQ_SYNC, PEER, true,
 	    job_peer_allowed, job_sync },
+	/* Peers talk before anyone is ready: that is how they become it.
+	 * What the contract says is asked once, at the Hello; the batches of
+	 * a link come many times a second and are never jobs. */
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO] = { RQ_PEER_HELLO, PEER,
+	    false, job_peer_allowed, job_peer_hello },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH] = { RQ_PEER_BATCH, PEER,
+	    false, NULL, NULL },
 };
 
 static const struct rule *
@@ -48,6 +55,12 @@ find_rule(unsigned body_case)
 	if (body_case == 0 || body_case >= sizeof rules / sizeof rules[0])
 		return NULL;
 	return rules[body_case].roles != 0 ? &rules[body_case] : NULL;
+}
+
+static bool
+for_links(const struct rule *r)
+{
+	return r->kind == RQ_PEER_HELLO || r->kind == RQ_PEER_BATCH;
 }
 
 enum err
@@ -111,6 +124,9 @@ log_job(const struct job *j, const struct rule *r, uint64_t us)
 	/* Anti-entropy runs every second: it is news only when refused. */
 	if (j->err == ERR_OK && r->kind == RQ_SYNC)
 		return;
+	/* The link has said more about it. */
+	if (j->err == ERR_OK && r->kind == RQ_PEER_HELLO)
+		return;
 	if (j->err == ERR_OK)
 		log_event(LOG_INFO, name,
 		    log_hex("app", j->caller.boot.app_id, 20),
@@ -154,7 +170,11 @@ answer(struct job *j)
 			j->reply.len = 0;
 	}
 	log_job(j, r, us);
-	(void)!channel_server_reply(s->server, j->conn, buf_view(&j->reply));
+	if (channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
+		ERR_OK &&
+	    for_links(r))
+		/* It closed while the chain was asked. */
+		service_on_close(s, j->conn);
 	job_free(j);
 }
 
@@ -182,20 +202,59 @@ after_job(uv_work_t *w, int status)
 
 /* A request that never becomes a job. */
 static void
+refuse_now(struct service *s, const struct channel_caller *who, uint64_t id,
+    const struct refusal *why)
+{
+	struct buf b = { 0 };
+
+	log_event(LOG_WARN, "refused",
+	    log_hex("app", who->peer->boot.app_id, 20), log_why(why));
+	atomic_fetch_add(&s->o.metrics->refusals[why->code], 1);
+	if (msg_error_pack(&b, id, why->code, NULL) == ERR_OK)
+		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
+	buf_fini(&b);
+}
+
+static void
 turn_away(struct service *s, const struct channel_caller *who, uint64_t id,
     enum reason code)
 {
-	struct buf b = { 0 };
 	struct refusal why;
 
 	(void)refuse(&why, code, "role %d, phase %s", (int)who->role,
 	    cluster_phase_text(cluster_phase(s->o.cluster)));
-	log_event(LOG_WARN, "refused",
-	    log_hex("app", who->peer->boot.app_id, 20), log_why(&why));
-	atomic_fetch_add(&s->o.metrics->refusals[code], 1);
-	if (msg_error_pack(&b, id, code, NULL) == ERR_OK)
-		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
-	buf_fini(&b);
+	refuse_now(s, who, id, &why);
+}
+
+/* A batch of a peer's messages: no worker, no chain. */
+static void
+answer_batch(
+    struct service *s, const struct channel_caller *who, const KmsRequest *m)
+{
+	struct buf reply = { 0 };
+	struct refusal why = { 0 };
+	enum err e = links_request(s->o.links, who, m, &reply, &why);
+
+	if (e == ERR_OK) {
+		atomic_fetch_add(&s->o.metrics->answered[RQ_PEER_BATCH], 1);
+		/* NOTFOUND: the link was dropped for what it said. */
+		(void)!channel_server_reply(
+		    s->server, who->conn, buf_view(&reply));
+	} else {
+		if (why.code == REASON_NONE)
+			(void)refuse(&why, REASON_INTERNAL, "%s", err_text(e));
+		refuse_now(s, who, m->id, &why);
+	}
+	buf_fini(&reply);
+}
+
+void
+service_on_close(void *cookie, uint64_t conn)
+{
+	struct service *s = cookie;
+
+	if (s->o.links != NULL)
+		links_closed(s->o.links, conn);
 }
 
 void
@@ -217,9 +276,13 @@ service_on_request(
 		goto done;
 	}
 	atomic_fetch_add(&s->o.metrics->requests[r->kind], 1);
-	if (s->stopping ||
+	if (s->stopping || (for_links(r) && s->o.links == NULL) ||
 	    (r->needs_ready && cluster_phase(s->o.cluster) != PHASE_READY)) {
 		turn_away(s, who, m->id, REASON_NOT_READY);
+		goto done;
+	}
+	if (r->kind == RQ_PEER_BATCH) {
+		answer_batch(s, who, m);
 		goto done;
 	}
 	if (s->busy >= MAX_BUSY || (j = calloc(1, sizeof *j)) == NULL) {
