@@ -7,19 +7,12 @@
 #include <criterion/criterion.h>
 
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/hex.h"
-#include "common/base/json.h"
 #include "kms/gate/anchor.h"
 #include "kms/gate/anchorabi.h"
-#include "tests/lib/anvil.h"
+#include "tests/lib/onchain.h"
 
 #define WAIT 600u
-#define MAX (1u << 20)
-/* anvil's first account, and what it deploys first. */
-#define OPERATOR "f39fd6e51aad88f6f4ce6ab8827279cfffb92266"
-#define CONTRACT "5fbdb2315678afecb367f032d93f642f64180aa3"
-
 static struct anvil av;
 static struct chainview *v;
 static struct anchor *a;
@@ -28,72 +21,9 @@ static uint8_t signer[20];
 static struct anchor_view s;
 static struct refusal why;
 static int64_t ahead; /* of the chain's clock before ours */
+static const uint8_t kms[20] = { 0xc0, 0xff, 0xee };
 static const uint8_t node[32] = { 0x0d, 0x0e };
 static const uint8_t device[32] = { 0xde };
-
-/* The operator's account is unlocked: anvil signs, and refuses what would
- * revert. */
-static void
-operator_sends(const char *to, struct buf *data)
-{
-	struct buf params = { 0 };
-	char *hex = malloc(2 * data->len + 1);
-
-	cr_assert_not_null(hex);
-	hex_encode(hex, data->p, data->len);
-	cr_assert_eq(
-	    buf_printf(&params,
-		"[{\"from\":\"0x" OPERATOR "\",%s\"data\":\"0x%s\"}]", to, hex),
-	    ERR_OK);
-	anvil_rpc(&av, "eth_sendTransaction", (char *)params.p);
-	free(hex);
-	buf_fini(&params);
-	buf_fini(data);
-}
-
-#define TO_CONTRACT "\"to\":\"0x" CONTRACT "\","
-
-/* new ClusterAnchor(operator, a KMS contract, WAIT) */
-static bool
-deploy(void)
-{
-	static const char path[] =
-	    "contracts/out/ClusterAnchor.sol/ClusterAnchor.json";
-	struct buf file = { 0 }, data = { 0 };
-	char args[3 * 64 + 1];
-	const char *code;
-	json_t *doc = NULL;
-	size_t len;
-
-	if (file_read(&file, path, 4u << 20) != ERR_OK)
-		return false;
-	cr_assert_eq(
-	    json_parse(&doc, file.p, file.len, 4u << 20, NULL, 0), ERR_OK);
-	cr_assert_eq(
-	    json_get_str(&code, json_object_get(doc, "bytecode"), "object"),
-	    ERR_OK);
-	(void)snprintf(args, sizeof args, "%024d" OPERATOR "%064x%064x", 0,
-	    0xc0ffeeu, WAIT);
-	len = (strlen(code) - 2) / 2;
-	cr_assert_eq(buf_reserve(&data, len + 96), ERR_OK);
-	cr_assert_eq(hex_fixed(data.p, len, code), ERR_OK);
-	cr_assert_eq(hex_fixed(data.p + len, 96, args), ERR_OK);
-	data.len = len + 96;
-	operator_sends("", &data);
-	json_decref(doc);
-	buf_fini(&file);
-	return true;
-}
-
-static void
-fund(const uint8_t address[static 20])
-{
-	char hex[41], params[96];
-
-	(void)snprintf(params, sizeof params,
-	    "[\"0x%s\",\"0xde0b6b3a7640000\"]", hex_encode(hex, address, 20));
-	anvil_rpc(&av, "anvil_setBalance", params);
-}
 
 /* Two blocks behind is final; a view is used for a millisecond. */
 static void
@@ -139,13 +69,13 @@ setup(void)
 		.n_urls = 2,
 		.timeout_ms = 30000 };
 
-	if (!anvil_start(&av) || !deploy())
+	if (!anvil_start(&av) || !onchain_anchor(&av, kms, WAIT))
 		return false;
 	k256_generate(&key);
 	cr_assert_eq(k256_pubkey(&pub, &key), ERR_OK);
 	cr_assert_eq(k256_address(signer, &pub), ERR_OK);
 	cr_assert_eq(chainview_new(&v, &o), ERR_OK);
-	cr_assert_eq(hex_fixed(ao.contract, 20, CONTRACT), ERR_OK);
+	cr_assert_eq(hex_fixed(ao.contract, 20, ONCHAIN_ANCHOR), ERR_OK);
 	ao.view = v;
 	cr_assert_eq(anchor_new(&a, &ao), ERR_OK);
 	return true;
@@ -184,8 +114,8 @@ founded(void)
 	struct buf b = { 0 };
 
 	cr_assert_eq(anchorabi_genesis(&b, 5, p.hash, signer, node), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
-	fund(signer);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
+	onchain_fund(&av, signer);
 }
 
 static void
@@ -194,7 +124,7 @@ ordered(bool lossy)
 	struct buf b = { 0 };
 
 	cr_assert_eq(anchorabi_name_recovery(&b, node, lossy), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
 	look();
 	cr_assert(s.order.set);
 	cr_assert_eq(s.order.lossy, lossy);
@@ -241,7 +171,7 @@ LIVE(nothing_before_genesis)
 	struct anchor_point none = { .generation = 0 };
 
 	NEED_CHAIN();
-	fund(signer);
+	onchain_fund(&av, signer);
 	is_at(none);
 	cr_assert_eq(s.wait_s, WAIT);
 	cr_assert_eq(s.n_seats, 0);
@@ -284,11 +214,11 @@ LIVE(no_gas)
 
 	NEED_CHAIN();
 	cr_assert_eq(anchorabi_genesis(&b, 5, p.hash, signer, node), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
 	cr_assert_eq(write_with(&key, ANCHOR_ADVANCE, p, point(1, 6, 0x06)),
 	    ERR_AGAIN, "%s", why.detail);
 	is_at(p);
-	fund(signer);
+	onchain_fund(&av, signer);
 	expect(ANCHOR_ADVANCE, p, point(1, 6, 0x06), NULL);
 }
 
@@ -336,11 +266,11 @@ LIVE(opened)
 	NEED_CHAIN();
 	founded();
 	cr_assert_eq(anchorabi_set_seat(&b, "kms0", device), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
 	cr_assert_eq(anchorabi_set_seat(&b, "kms1", node), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
 	cr_assert_eq(anchorabi_remove_seat(&b, "kms0"), ERR_OK);
-	operator_sends(TO_CONTRACT, &b);
+	onchain_owner(&av, ONCHAIN_ANCHOR, &b);
 	ordered(true);
 	cr_assert_eq(s.n_seats, 1);
 	cr_assert_str_eq(s.seat[0].slot, "kms1");
