@@ -109,8 +109,8 @@ request_ok(const KmsRequest *m)
 	case DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT:
 		return m->sign_cert->n_alt_names <= MAX_ALT_NAMES;
 	case DEVPROOF__KMS__V1__REQUEST__BODY_JOIN:
-		return peer_ok(m->join->slot, &m->join->incarnation,
-		    &m->join->signature);
+		return peer_ok(
+		    m->join->slot, &m->join->incarnation, &m->join->signature);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET:
 		return counter_name_ok(m->counter_get->name);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT:

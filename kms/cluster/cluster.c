@@ -48,8 +48,8 @@ disk_failed(struct cluster *c, enum err e)
 	 * and says so.  What it acknowledged is on the others. */
 	c->store = NULL;
 	c->info.disk_failed = true;
-	(void)refuse(&c->info.disk, REASON_INTERNAL, "a write failed: %s",
-	    err_text(e));
+	(void)refuse(
+	    &c->info.disk, REASON_INTERNAL, "a write failed: %s", err_text(e));
 	log_event(LOG_ERROR, "store_failed", log_str("what", "log"),
 	    log_str("cause", err_text(e)));
 	ev.now_ms = clock_boot_ms();
@@ -78,8 +78,8 @@ do_write(struct cluster *c, const struct core_write *w)
 }
 
 static void
-finish_ticket(struct cluster *c, struct ticket *t,
-    const struct cluster_outcome *o)
+finish_ticket(
+    struct cluster *c, struct ticket *t, const struct cluster_outcome *o)
 {
 	struct ticket was = *t;
 
@@ -270,7 +270,10 @@ arm(struct cluster *c)
 	uint64_t now = clock_boot_ms(), at = core_deadline(c->core);
 
 	(void)uv_timer_start(&c->timer, on_timer,
-	    at <= now ? 0 : at - now > 1000 ? 1000 : at - now, 0);
+	    at <= now             ? 0
+		: at - now > 1000 ? 1000
+				  : at - now,
+	    0);
 }
 
 static void
@@ -293,7 +296,6 @@ pump(struct cluster *c)
 	uint64_t wrote;
 
 	c->dirty = false;
-	(void)uv_idle_stop(&c->idle);
 	do {
 		struct core_event e = { .kind = CORE_PERSISTED };
 
@@ -311,18 +313,56 @@ pump(struct cluster *c)
 }
 
 static void
+on_idle(uv_idle_t *h)
+{
+	(void)h; /* it only keeps the loop from sleeping */
+}
+
+/* Refused at once, but told later, as every outcome is. */
+static void
+not_now(
+    struct cluster *c, cluster_done_fn *done, void *cookie, enum reason code)
+{
+	struct late *l;
+
+	if (done == NULL)
+		return;
+	if ((l = calloc(1, sizeof *l)) == NULL)
+		abort(); /* nobody may wait for ever */
+	l->done = done;
+	l->cookie = cookie;
+	l->code = code;
+	l->next = c->late;
+	c->late = l;
+	(void)uv_idle_start(&c->idle, on_idle);
+}
+
+static void
+tell_late(struct cluster *c)
+{
+	struct late *l = c->late;
+
+	c->late = NULL;
+	while (l != NULL) {
+		struct late *next = l->next;
+		struct cluster_outcome o = { .err = ERR_AGAIN };
+
+		(void)refuse(&o.why, l->code, "not now");
+		l->done(l->cookie, &o);
+		free(l);
+		l = next;
+	}
+}
+
+static void
 on_check(uv_check_t *h)
 {
 	struct cluster *c = h->data;
 
+	(void)uv_idle_stop(&c->idle);
+	tell_late(c);
 	if (c->dirty && !c->stopping)
 		pump(c);
-}
-
-static void
-on_idle(uv_idle_t *h)
-{
-	(void)h; /* it only keeps the loop from sleeping */
 }
 
 void
@@ -383,27 +423,17 @@ take_ticket(struct cluster *c, cluster_done_fn *done, void *cookie)
 
 		if (t->number != 0 || c->next_ticket == 0)
 			continue;
-		*t = (struct ticket){ .number = c->next_ticket,
-			.done = done,
-			.cookie = cookie };
+		*t = (struct ticket){
+			.number = c->next_ticket, .done = done, .cookie = cookie
+		};
 		return t;
 	}
 	return NULL;
 }
 
-static void
-not_now(cluster_done_fn *done, void *cookie, enum reason code)
-{
-	struct cluster_outcome o = { .err = ERR_AGAIN };
-
-	(void)refuse(&o.why, code, "not now");
-	if (done != NULL)
-		done(cookie, &o);
-}
-
 void
-cluster_submit(struct cluster *c, struct command *cmd, cluster_done_fn *done,
-    void *cookie)
+cluster_submit(
+    struct cluster *c, struct command *cmd, cluster_done_fn *done, void *cookie)
 {
 	struct core_event e = { .kind = CORE_SUBMIT };
 	struct buf b = { 0 };
@@ -411,11 +441,11 @@ cluster_submit(struct cluster *c, struct command *cmd, cluster_done_fn *done,
 
 	cmd->time = (uint64_t)clock_wall_s();
 	if (c->stopping || c->halted) {
-		not_now(done, cookie, REASON_NOT_READY);
+		not_now(c, done, cookie, REASON_NOT_READY);
 	} else if (command_write(&b, cmd) != ERR_OK) {
-		not_now(done, cookie, REASON_REQUEST);
+		not_now(c, done, cookie, REASON_REQUEST);
 	} else if ((t = take_ticket(c, done, cookie)) == NULL) {
-		not_now(done, cookie, REASON_BUSY);
+		not_now(c, done, cookie, REASON_BUSY);
 	} else {
 		e.submit.ticket = t->number;
 		e.submit.command = buf_view(&b);
@@ -431,9 +461,9 @@ cluster_read(struct cluster *c, cluster_done_fn *done, void *cookie)
 	struct ticket *t;
 
 	if (c->stopping || c->halted) {
-		not_now(done, cookie, REASON_NOT_READY);
+		not_now(c, done, cookie, REASON_NOT_READY);
 	} else if ((t = take_ticket(c, done, cookie)) == NULL) {
-		not_now(done, cookie, REASON_BUSY);
+		not_now(c, done, cookie, REASON_BUSY);
 	} else {
 		e.read_ticket = t->number;
 		cluster_event(c, &e);
@@ -508,7 +538,7 @@ open_core(struct cluster *c)
 	enum err e;
 
 	core_timing_default(&o.timing);
-	o.timing.fence_ms = c->o.cfg->fence_ms;
+	o.timing.fence_ms = 1000 * c->o.cfg->fence_s;
 	secret_random(&o.seed, sizeof o.seed);
 	if ((e = core_new(&c->core, &o)) != ERR_OK)
 		return e;

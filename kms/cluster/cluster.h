@@ -20,6 +20,7 @@
 #include "kms/cluster/links.h"
 #include "kms/gate/gate.h"
 #include "kms/keys/keyring.h"
+#include "kms/keys/wrap.h"
 #include "kms/service/self.h"
 #include "node/store/store.h"
 
@@ -95,6 +96,10 @@ void cluster_checkpoint(struct cluster *c);
 
 /* A copy of the epochs' public halves for workers; the caller frees. */
 struct ledger_epoch *cluster_copy_epochs(const struct cluster *c, size_t *n);
+
+/* The wrapping key of an epoch, for a hand-over; false: not here.  Wipe it. */
+bool cluster_wrap_key(
+    const struct cluster *c, uint64_t number, struct wrap_key *out);
 
 /* What the contracts are to name, in PHASE_GENESIS; false otherwise. */
 struct cluster_genesis {

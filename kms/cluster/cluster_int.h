@@ -94,8 +94,14 @@ struct cluster {
 		uint64_t number; /* 0: free */
 		cluster_done_fn *done;
 		void *cookie;
-	} *ticket; /* owns CLUSTER_TICKETS */
+	} * ticket; /* owns CLUSTER_TICKETS */
 	uint64_t next_ticket;
+	struct late {
+		struct late *next;
+		cluster_done_fn *done;
+		void *cookie;
+		enum reason code;
+	} * late; /* owns: refused at once, told in the next turn */
 
 	bool halted, stopping;
 	unsigned open_handles; /* of uv, and the links */

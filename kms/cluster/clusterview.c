@@ -10,8 +10,7 @@
 static bool
 holds_roots(const struct cluster *c)
 {
-	const struct ledger_epoch *ep =
-	    ledger_epoch(core_ledger(c->core), 0);
+	const struct ledger_epoch *ep = ledger_epoch(core_ledger(c->core), 0);
 
 	return ep != NULL && ep->state != LEDGER_EPOCH_PREPARED &&
 	    c->root_confirmed && keyring_has(c->o.keyring, 0);
@@ -31,7 +30,7 @@ cluster_phase(const struct cluster *c)
 		return PHASE_LEARNING;
 	case CORE_MEMBER:
 		return holds_roots(c) ? PHASE_READY
-		    : c->made	      ? PHASE_GENESIS
+		    : c->made         ? PHASE_GENESIS
 				      : PHASE_LEARNING;
 	case CORE_RECOVERING:
 		return PHASE_RECOVERING;

@@ -370,8 +370,7 @@ core_rounds(struct core *c)
 			i++;
 			continue;
 		}
-		if (r->from == 0 && r->ticket == 0 &&
-		    c->confirmed_ms < r->began_ms)
+		if (r->from == 0 && c->confirmed_ms < r->began_ms)
 			c->confirmed_ms = r->began_ms;
 		finish(c, i, CORE_OK, NULL);
 	}

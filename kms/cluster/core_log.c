@@ -310,8 +310,8 @@ core_log_boot(struct core *c, const struct core_event *e)
 
 	if (e->boot.self != NULL) {
 		memcpy(c->o.self.device_id, e->boot.self->device_id, 32);
-		memcpy(c->o.self.mr_aggregated, e->boot.self->mr_aggregated,
-		    32);
+		memcpy(
+		    c->o.self.mr_aggregated, e->boot.self->mr_aggregated, 32);
 	}
 	memcpy(c->nonce, e->boot.nonce, sizeof c->nonce);
 	c->next_join_ms = c->now;

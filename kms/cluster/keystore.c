@@ -111,8 +111,7 @@ keystore_adopt(struct cluster *c)
 		}
 		if (e != ERR_OK) {
 			log_event(LOG_ERROR, "wrapping_key",
-			    log_u64("epoch", i),
-			    log_str("cause", err_text(e)));
+			    log_u64("epoch", i), log_str("cause", err_text(e)));
 			c->has_wrap[i] = false;
 			continue;
 		}
@@ -147,6 +146,17 @@ keystore_forget(struct cluster *c, uint64_t number)
 		(void)!store_commit(c->store);
 	else
 		store_abort(c->store);
+}
+
+bool
+cluster_wrap_key(const struct cluster *c, uint64_t number, struct wrap_key *out)
+{
+	if (number >= LEDGER_MAX_EPOCHS || !c->has_wrap[number])
+		return false;
+	secret_open_ro(c->wrap);
+	*out = c->wrap[number];
+	secret_lock(c->wrap);
+	return true;
 }
 
 static enum err

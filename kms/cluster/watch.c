@@ -34,13 +34,39 @@ read_root(struct watch *w, int64_t now)
 	return ERR_OK;
 }
 
+/* Generations overlap unless every node is silent before the next may open
+ * (P7): a view that is fence_s old must be older than any announcement that
+ * has come of age. */
+static enum err
+fence_fits(struct watch *w)
+{
+	uint64_t fence = w->c->o.cfg->fence_s;
+
+	if (fence * 4 <= w->anchor.wait_s * 3)
+		return ERR_OK;
+	return refuse(&w->why, REASON_FENCED,
+	    "chain.fence_s is %llu, the anchor's wait %llu s: at most 3/4 of "
+	    "it",
+	    (unsigned long long)fence, (unsigned long long)w->anchor.wait_s);
+}
+
+/* When what was read was so: at its block, not when we asked. */
+static uint64_t
+view_ms(const struct watch *w)
+{
+	int64_t age = clock_wall_s() - (int64_t)w->anchor.block.timestamp;
+	uint64_t ms = age > 0 ? (uint64_t)age * 1000 : 0;
+
+	return ms < w->asked_ms ? w->asked_ms - ms : 0;
+}
+
 /* First roots, when nobody has any: the anchor is empty and the contract
  * names none (P0). */
 static void
 make_roots(struct watch *w)
 {
-	if (!w->may_make || w->anchor.at.generation != 0 ||
-	    w->chain_has_root || w->self_denied)
+	if (!w->may_make || w->anchor.at.generation != 0 || w->chain_has_root ||
+	    w->self_denied)
 		return;
 	wrap_key_generate(&w->made_key);
 	if (epoch_roots_generate(&w->made, 0) != ERR_OK)
@@ -64,7 +90,8 @@ run(uv_work_t *work)
 	e = self_allowed(c->o.self, now, &w->why);
 	w->self_denied = e == ERR_DENIED;
 	w->has_anchor =
-	    anchor_read(c->o.anchor, now, &w->anchor, &w->why) == ERR_OK;
+	    anchor_read(c->o.anchor, now, &w->anchor, &w->why) == ERR_OK &&
+	    fence_fits(w) == ERR_OK;
 	if (!w->has_anchor || read_root(w, now) != ERR_OK)
 		return;
 	for (unsigned i = 0; i < w->n_peers; i++) {
@@ -178,8 +205,7 @@ propose_floor(struct cluster *c)
 		clock_boot_ms() - c->floor_at_ms < FLOOR_EVERY_MS))
 		return;
 	chainview_floor(c->o.view, &f);
-	if (!f.has_hash ||
-	    f.number <= ledger_floor(core_ledger(c->core), hash))
+	if (!f.has_hash || f.number <= ledger_floor(core_ledger(c->core), hash))
 		return;
 	c->floor_at_ms = clock_boot_ms();
 	cmd.u.floor.number = f.number;
@@ -201,12 +227,11 @@ apply_outcome(struct cluster *c, struct watch *w)
 		check_roots(c);
 		tell_genesis_done(c);
 	}
-	c->info.anchor_error =
-	    w->has_anchor ? REASON_NONE : w->why.code;
+	c->info.anchor_error = w->has_anchor ? REASON_NONE : w->why.code;
 	if (w->has_anchor && c->booted) {
 		c->info.anchor_read = clock_wall_s();
 		e.anchor.view = &w->anchor;
-		e.anchor.asked_ms = w->asked_ms;
+		e.anchor.asked_ms = view_ms(w);
 		e.anchor.wall_s = clock_wall_s();
 		cluster_event(c, &e);
 		e = (struct core_event){ .kind = CORE_CAN_WRITE,
@@ -226,8 +251,7 @@ apply_outcome(struct cluster *c, struct watch *w)
 			.denied = { .incarnation = c->self.incarnation } };
 		cluster_event(c, &e);
 	}
-	if (w->made != NULL && !c->made &&
-	    core_phase(c->core) == CORE_WAITING)
+	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
 		begin_genesis(c, w);
 	keystore_adopt(c);
 	propose_floor(c);
@@ -258,8 +282,7 @@ list_peers(struct cluster *c, struct watch *w)
 	const struct engine_config *k;
 	struct attested *a;
 
-	if (core_engine(c->core) == NULL ||
-	    (a = malloc(sizeof *a)) == NULL)
+	if (core_engine(c->core) == NULL || (a = malloc(sizeof *a)) == NULL)
 		return;
 	k = engine_config(core_engine(c->core));
 	for (unsigned i = 0; i < k->n; i++) {
@@ -267,7 +290,7 @@ list_peers(struct cluster *c, struct watch *w)
 		uint8_t id[INCARNATION_ID_LEN];
 
 		if (hex == NULL ||
-		    hex_decode(id, sizeof id, hex + 1) != ERR_OK ||
+		    hex_fixed(id, sizeof id, hex + 1) != ERR_OK ||
 		    memcmp(id, c->self.incarnation, sizeof id) == 0 ||
 		    !links_attested(c->links, a, id))
 			continue;

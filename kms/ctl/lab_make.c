@@ -182,6 +182,7 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 	    "  anchor_contract: '0x%s'\n"
 	    "  block_tag: finalized\n"
 	    "  max_age_s: 60\n"
+	    "  fence_s: 9\n"
 	    "  poll_ms: 500\n"
 	    "tee:\n"
 	    "  simulated: true\n"

@@ -21,7 +21,7 @@
 #define TAIL_LINES 12
 /* Long enough for a node of a lab to see an announcement at a final block
  * and to veto it. */
-#define ANCHOR_WAIT "DEPLOY_ANCHOR_WAIT=8"
+#define ANCHOR_WAIT "DEPLOY_ANCHOR_WAIT=12"
 /* Nodes may still be starting: only a refusal that lasts counts. */
 #define REFUSED_MS 2000
 

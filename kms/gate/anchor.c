@@ -5,6 +5,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/limits.h"
+#include "common/base/wr.h"
+#include "common/crypto/hash.h"
 #include "common/eth/tx.h"
 #include "kms/gate/anchor.h"
 #include "kms/gate/anchorabi.h"
@@ -140,6 +142,23 @@ anchor_key(struct k256_secret *out, struct epoch_roots *epoch0)
 
 	epoch_roots_public(epoch0, &pub);
 	return pub.number != 0 ? ERR_MALFORMED : keys_anchor(out, epoch0);
+}
+
+void
+anchor_genesis_report_data(
+    uint8_t out[static 64], const struct anchor_genesis *g)
+{
+	uint8_t chain[8], index[8];
+	struct wr c = { .p = chain, .cap = 8 }, i = { .p = index, .cap = 8 };
+
+	wr_be64(&c, g->chain_id);
+	wr_be64(&i, g->at.index);
+	sha512_v(out,
+	    (const struct bytes[]){ BYTES_STR("devproof-kms/genesis-anchor/v1"),
+		BYTES_OF(chain), BYTES_OF(g->contract), BYTES_OF(g->root.b),
+		BYTES_OF(index), BYTES_OF(g->at.hash), BYTES_OF(g->incarnation),
+		BYTES_OF(g->signer) },
+	    8);
 }
 
 static void

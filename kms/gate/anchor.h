@@ -71,6 +71,21 @@ enum err anchor_read(struct anchor *a, int64_t now, struct anchor_view *out,
  * Wipe it. */
 enum err anchor_key(struct k256_secret *out, struct epoch_roots *epoch0);
 
+/* The report data of the quote over a cluster's beginning, which an operator
+ * puts on chain: SHA-512("devproof-kms/genesis-anchor/v1" || chain id u64be ||
+ * anchor contract 20 || k256 public key 33 || index u64be || hash 32 ||
+ * incarnation 32 || signer 20). */
+struct anchor_genesis {
+	uint64_t chain_id;
+	uint8_t contract[20];
+	struct k256_pub root;
+	struct anchor_point at;
+	uint8_t incarnation[INCARNATION_ID_LEN];
+	uint8_t signer[20];
+};
+void anchor_genesis_report_data(
+    uint8_t out[static 64], const struct anchor_genesis *g);
+
 enum anchor_write_kind {
 	ANCHOR_ADVANCE, /* from -> to, same generation */
 	ANCHOR_ANNOUNCE, /* from.generation + 1 shall open at `to` */

@@ -10,8 +10,8 @@
 #define NONCE_LEN crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define AD_MAX 160
 
-static_assert(WRAP_LEN ==
-	NONCE_LEN + 64 + crypto_aead_xchacha20poly1305_ietf_ABYTES,
+static_assert(
+    WRAP_LEN == NONCE_LEN + 64 + crypto_aead_xchacha20poly1305_ietf_ABYTES,
     "wrap.h");
 
 void

@@ -38,6 +38,7 @@ struct kmsd_config {
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
 	uint8_t anchor_contract[20]; /* never zero */
+	unsigned fence_s; /* older than this, a view of the anchor is none */
 	char block_tag[32];
 	unsigned max_age_s;
 	unsigned poll_ms;

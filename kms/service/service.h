@@ -21,7 +21,6 @@ struct service_options {
 	struct gate *gate;
 	struct self *self;
 	struct metrics *metrics;
-	struct links *links; /* NULL: peers are told NOT_READY */
 };
 
 enum err service_new(struct service **out, const struct service_options *o);
