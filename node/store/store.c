@@ -5,7 +5,11 @@
  *
  * The map is as large as it may become from the start: LMDB writes to the
  * file, so that costs address space only, and one transaction can be of any
- * size that fits. */
+ * size that fits.
+ *
+ * LMDB copies the pages that it changes, so a map that is full cannot even be
+ * emptied: a transaction that begins with a delete gets a sixteenth more, and
+ * so does the next one (what is freed by one is free for the one after it). */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +42,8 @@ struct store {
 	MDB_dbi dbi;
 	MDB_txn *txn; /* owns: the open write transaction, or NULL */
 	enum err txn_err; /* first failure inside it */
+	bool touched; /* it has had a put or a delete */
+	unsigned wide; /* transactions for which the map has its reserve */
 	size_t map_max;
 	uint64_t version;
 	char dir[PATH_LEN];
@@ -185,6 +191,12 @@ close_env(struct store *s)
 	s->env = NULL;
 }
 
+static size_t
+widest(const struct store *s)
+{
+	return s->map_max + s->map_max / 16;
+}
+
 static enum err
 open_env(struct store *s)
 {
@@ -192,8 +204,9 @@ open_env(struct store *s)
 	char path[PATH_LEN];
 	enum err e = file_join(path, sizeof path, s->dir, "data.mdb");
 
-	if (e != ERR_OK || (e = pages_check(path, s->map_max)) != ERR_OK)
+	if (e != ERR_OK || (e = pages_check(path, widest(s))) != ERR_OK)
 		return e;
+	s->wide = 0;
 	if ((e = from_mdb(mdb_env_create(&s->env))) != ERR_OK)
 		goto done;
 	if ((e = from_mdb(mdb_env_set_mapsize(s->env, s->map_max))) != ERR_OK)
@@ -307,6 +320,13 @@ store_begin(struct store *s)
 	if (s->txn != NULL)
 		return ERR_PHASE;
 	s->txn_err = ERR_OK;
+	s->touched = false;
+	if (s->env != NULL && s->wide > 0 && --s->wide == 0) {
+		/* LMDB takes what is in use, if that is more. */
+		e = from_mdb(mdb_env_set_mapsize(s->env, s->map_max));
+		if (e != ERR_OK)
+			return e;
+	}
 	if ((e = begin(s, 0, &s->txn)) == ERR_OK)
 		seal_use(&s->seal);
 	return e;
@@ -321,12 +341,33 @@ note(struct store *s, enum err e)
 	return e;
 }
 
+/* Before a delete: the map can only be changed while nothing is open, and an
+ * untouched transaction can begin again. */
+static enum err
+widen(struct store *s)
+{
+	MDB_envinfo info;
+	enum err e = from_mdb(mdb_env_info(s->env, &info));
+
+	if (e != ERR_OK || s->touched ||
+	    (info.me_last_pgno + 1) * 4096 < s->map_max / 4 * 3)
+		return e;
+	store_abort(s);
+	s->wide = 2;
+	if ((e = from_mdb(mdb_env_set_mapsize(s->env, widest(s)))) != ERR_OK ||
+	    (e = begin(s, 0, &s->txn)) != ERR_OK)
+		return e;
+	seal_use(&s->seal);
+	return ERR_OK;
+}
+
 enum err
 store_put_clear(struct store *s, enum store_table t, struct bytes key,
     struct bytes clear, struct bytes value)
 {
 	if (s->txn == NULL)
 		return ERR_PHASE;
+	s->touched = true;
 	return note(s, put_sealed(s, t, key, clear, value));
 }
 
@@ -346,8 +387,9 @@ store_del(struct store *s, enum store_table t, struct bytes key)
 
 	if (s->txn == NULL)
 		return ERR_PHASE;
-	if ((e = full_key(&fk, t, key)) != ERR_OK)
+	if ((e = full_key(&fk, t, key)) != ERR_OK || (e = widen(s)) != ERR_OK)
 		return e;
+	s->touched = true;
 	k = (MDB_val){ fk.len, fk.b };
 	return note(s, from_mdb(mdb_del(s->txn, s->dbi, &k, NULL)));
 }
@@ -390,8 +432,10 @@ store_del_range(
 
 	if (s->txn == NULL)
 		return ERR_PHASE;
-	if ((e = range_set(&range, t, from, to)) != ERR_OK)
+	if ((e = range_set(&range, t, from, to)) != ERR_OK ||
+	    (e = widen(s)) != ERR_OK)
 		return e;
+	s->touched = true;
 	e = from_mdb(mdb_cursor_open(s->txn, s->dbi, &c));
 	while (e == ERR_OK) {
 		k = (MDB_val){ range.from.len, range.from.b };

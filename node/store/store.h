@@ -44,8 +44,8 @@ enum err store_open(struct store **out, const struct store_options *o,
     const uint8_t seal_key[static 32]);
 void store_close(struct store *s); /* NULL is fine */
 
-/* store_discard deletes a closed store that cannot be opened, or is too full
- * to be emptied by deletes (they need room, too).  ERR_EXISTS, ERR_IO. */
+/* store_discard deletes a closed store that cannot be opened.
+ * ERR_EXISTS: it has an owner; ERR_IO. */
 enum err store_discard(const struct store_options *o);
 
 /* store_version grows by one with every committed transaction. */
@@ -57,7 +57,10 @@ uint64_t store_version(const struct store *s);
  * A commit that fails (ERR_LIMIT: map or disk full; ERR_IO) has changed
  * nothing, and the next transaction starts from what was committed before.
  * One exception: if even the last write, of a meta page, failed, the
- * transaction may be in; store_version tells, after the next store_begin. */
+ * transaction may be in; store_version tells, after the next store_begin.
+ *
+ * A transaction that begins with a delete may use a sixteenth more than
+ * map_max, so that a full store can be emptied. */
 enum err store_begin(struct store *s);
 enum err store_put(
     struct store *s, enum store_table t, struct bytes key, struct bytes value);
