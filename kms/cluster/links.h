@@ -95,8 +95,8 @@ void links_drop(
  * the network end at once; what can take longer is a `prove` or `check` of
  * the channel context under way, which the channel server waits for too. */
 void links_stop(struct links *l, void (*done)(void *), void *cookie);
-/* After links_stop, or if links_new is all that was called and the loop has
- * run links_stop's end; NULL is fine. */
+/* Once `done` has run, and nobody calls links_closed any more: after the
+ * channel server has stopped.  NULL is fine. */
 void links_free(struct links *l);
 
 #endif

@@ -95,12 +95,17 @@ static void
 on_async(uv_async_t *a)
 {
 	struct link_node *n = a->data;
-	void (*task)(struct link_node *, void *) = n->task;
+	void (*task)(struct link_node *, void *);
+	void *arg;
 
+	(void)pthread_mutex_lock(&n->lock);
+	task = n->task;
+	arg = n->arg;
+	n->task = NULL;
+	(void)pthread_mutex_unlock(&n->lock);
 	if (task == NULL)
 		return;
-	n->task = NULL;
-	task(n, n->arg);
+	task(n, arg);
 	(void)sem_post(&n->task_done);
 }
 
@@ -108,8 +113,10 @@ void
 link_node_do(struct link_node *n, void (*task)(struct link_node *n, void *arg),
     void *arg)
 {
+	(void)pthread_mutex_lock(&n->lock);
 	n->arg = arg;
 	n->task = task;
+	(void)pthread_mutex_unlock(&n->lock);
 	cr_assert_eq(uv_async_send(&n->async), 0);
 	while (sem_wait(&n->task_done) != 0)
 		;
@@ -146,6 +153,7 @@ link_node_start(struct link_node *n, struct kms_world *w, const char *slot,
 	cr_assert_eq(uv_loop_init(&n->loop), 0);
 	cr_assert_eq(uv_async_init(&n->loop, &n->async, on_async), 0);
 	n->async.data = n;
+	cr_assert_eq(pthread_mutex_init(&n->lock, NULL), 0);
 	cr_assert_eq(sem_init(&n->task_done, 0, 0), 0);
 	channel_limits_default(&o.limits);
 	cr_assert_eq(channel_server_start(&n->server, &n->loop, &o), ERR_OK);
@@ -250,6 +258,7 @@ link_node_stop(struct link_node *n)
 	kms_caller_close(&n->td);
 	free(n->got);
 	n->got = NULL;
+	(void)pthread_mutex_destroy(&n->lock);
 	(void)sem_destroy(&n->task_done);
 	(void)sem_destroy(&s.stopped);
 	return s.ms;

@@ -31,6 +31,7 @@ struct link_node {
 	struct channel_server *server;
 	struct incarnation *incarnation;
 	struct links *links; /* NULL: requests are refused */
+	pthread_mutex_t lock; /* of the two below */
 	void (*task)(struct link_node *n, void *arg);
 	void *arg;
 	sem_t task_done;
