@@ -42,7 +42,7 @@ cluster_phase_text(enum cluster_phase p)
 static void
 disk_failed(struct cluster *c, enum err e)
 {
-	struct core_event ev = { .kind = CORE_STEP_DOWN };
+	struct core_event ev = { .kind = CORE_MAY_LEAD };
 
 	/* The disk is a cache: this node goes on from memory, does not lead,
 	 * and says so.  What it acknowledged is on the others. */

@@ -484,10 +484,6 @@ handle(struct core *c, const struct core_event *e)
 		core_client_read(c, e->read_ticket);
 		return;
 	case CORE_PEER_DENIED:
-		/* Only another leader can remove us. */
-		if (memcmp(e->denied.incarnation, c->o.self.incarnation,
-			INCARNATION_ID_LEN) == 0)
-			c->may_not_lead = true;
 		p = core_find_peer(c, core_raft_id(e->denied.incarnation));
 		if (p != NULL)
 			p->denied = true;
@@ -502,8 +498,9 @@ handle(struct core *c, const struct core_event *e)
 		if (c->engine != NULL)
 			c->checkpoint = engine_commit(c->engine);
 		return;
-	case CORE_STEP_DOWN:
-		c->may_not_lead = true;
+	case CORE_MAY_LEAD:
+		/* Only another leader can remove us. */
+		c->may_not_lead = !e->may_lead;
 		return;
 	case CORE_CAN_WRITE:
 		c->can_write = e->can_write;

@@ -71,10 +71,10 @@ enum core_event_kind {
 	CORE_BEGIN, /* genesis: open a cluster with these commands */
 	CORE_SUBMIT, /* a client's command */
 	CORE_READ, /* a client's read: wants a state not older than now */
-	CORE_PEER_DENIED, /* the contract no longer allows it, or us */
+	CORE_PEER_DENIED, /* the contract no longer allows this incarnation */
 	CORE_DRAIN, /* leave in an orderly way */
 	CORE_CHECKPOINT, /* anchor what is committed now */
-	CORE_STEP_DOWN, /* lead no longer: this node's disk fails */
+	CORE_MAY_LEAD, /* false: denied by the contract, or without its disk */
 	CORE_CAN_WRITE, /* whether this node can write to the chain */
 };
 
@@ -115,6 +115,7 @@ struct core_event {
 			const uint8_t *incarnation;
 		} denied;
 		bool can_write;
+		bool may_lead;
 	};
 };
 

@@ -246,11 +246,9 @@ apply_outcome(struct cluster *c, struct watch *w)
 		cluster_event(c, &e);
 		links_drop(c->links, w->peer[i].incarnation);
 	}
-	if (w->self_denied) {
-		e = (struct core_event){ .kind = CORE_PEER_DENIED,
-			.denied = { .incarnation = c->self.incarnation } };
-		cluster_event(c, &e);
-	}
+	e = (struct core_event){ .kind = CORE_MAY_LEAD,
+		.may_lead = !w->self_denied && !c->info.disk_failed };
+	cluster_event(c, &e);
 	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
 		begin_genesis(c, w);
 	keystore_adopt(c);

@@ -15,6 +15,7 @@ void
 genesis_fini(struct genesis *g)
 {
 	buf_fini(&g->ca_spki);
+	buf_fini(&g->anchor.quote);
 	evidence_fini(&g->evidence);
 }
 
@@ -27,15 +28,16 @@ get_text(struct buf *out, size_t max, const json_t *v, const char *key)
 	return e != ERR_OK ? e : buf_append(out, s, strlen(s), max);
 }
 
-/* "anchor": absent at a node that keeps no replicated log. */
 static enum err
 read_anchor(struct genesis *g, const json_t *doc, const char **key)
 {
 	const json_t *v = json_object_get(doc, "anchor");
 	enum err e;
 
-	if (v == NULL)
-		return ERR_OK;
+	if (v == NULL) {
+		*key = "anchor";
+		return ERR_NOTFOUND;
+	}
 	if ((e = json_get_u64(&g->anchor.index, v, *key = "index")) != ERR_OK ||
 	    (e = json_get_hex(g->anchor.hash, 32, v, *key = "hash")) !=
 		ERR_OK ||
@@ -44,8 +46,8 @@ read_anchor(struct genesis *g, const json_t *doc, const char **key)
 	    (e = json_get_hex(g->anchor.signer, 20, v, *key = "signer")) !=
 		ERR_OK)
 		return e;
-	g->anchor.set = true;
-	return ERR_OK;
+	return json_get_hex_buf(
+	    &g->anchor.quote, LIMIT_QUOTE, v, *key = "quote");
 }
 
 enum err
@@ -94,6 +96,26 @@ expected(uint8_t out[static 64], const struct genesis *g, struct refusal *why)
 }
 
 static enum err
+expected_anchor(uint8_t out[static 64], const struct genesis *g,
+    const struct contract *k, struct refusal *why)
+{
+	struct anchor_genesis a = { .chain_id = k->chain_id,
+		.at = { .generation = 1, .index = g->anchor.index } };
+
+	if (!k->has_anchor)
+		return refuse(why, REASON_REQUEST,
+		    "which anchor? give --anchor 0xADDRESS");
+	if (k256_pub_parse(&a.root, g->k256_pub, 33) != ERR_OK)
+		return refuse(why, REASON_REQUEST, "not public keys");
+	memcpy(a.contract, k->anchor, sizeof a.contract);
+	memcpy(a.at.hash, g->anchor.hash, sizeof a.at.hash);
+	memcpy(a.incarnation, g->anchor.incarnation, sizeof a.incarnation);
+	memcpy(a.signer, g->anchor.signer, sizeof a.signer);
+	anchor_genesis_report_data(out, &a);
+	return ERR_OK;
+}
+
+static enum err
 allowed_by_contract(
     const struct boot_info *boot, const struct contract *k, struct refusal *why)
 {
@@ -121,12 +143,20 @@ enum err
 genesis_check(struct attested *out, const struct genesis *g, struct verifier *v,
     const struct contract *k, int64_t now, struct refusal *why)
 {
+	struct evidence second = g->evidence; /* borrows all */
+	struct attested again;
 	uint8_t report_data[64];
 	enum err e = expected(report_data, g, why);
 
 	if (e == ERR_OK)
 		e = verifier_check(
 		    v, out, &g->evidence, report_data, BOOT_KMS, now, why);
+	second.quote = g->anchor.quote;
+	if (e == ERR_OK)
+		e = expected_anchor(report_data, g, k, why);
+	if (e == ERR_OK)
+		e = verifier_check(
+		    v, &again, &second, report_data, BOOT_KMS, now, why);
 	return e != ERR_OK ? e : allowed_by_contract(&out->boot, k, why);
 }
 
@@ -191,10 +221,8 @@ genesis_send(uint64_t *block, const struct ctl *c, const struct contract *k,
 		buf_view(&g->evidence.event_log) };
 	struct contract_tx tx[3] = { 0 };
 	size_t n = 0;
-	enum err e = ERR_OK;
+	enum err e = add_anchor(tx, &n, k, g, fund_wei, why);
 
-	if (g->anchor.set)
-		e = add_anchor(tx, &n, k, g, fund_wei, why);
 	if (e == ERR_OK) {
 		memcpy(tx[n].to, k->kms, sizeof tx[n].to);
 		e = calls_set_kms_info(&tx[n++].data, member);
@@ -243,7 +271,6 @@ genesis_publish(struct genesis_result *out, const struct ctl *c,
 	if (e == ERR_OK)
 		e = genesis_send(&out->block, c, k, &g, o->fund_wei, why);
 	if (e == ERR_OK) {
-		out->anchored = g.anchor.set;
 		memcpy(out->signer, g.anchor.signer, sizeof out->signer);
 	}
 	verifier_free(v);

@@ -13,11 +13,11 @@ struct genesis {
 	struct evidence evidence;
 	/* Where the replicated log begins, and who speaks for it on chain. */
 	struct {
-		bool set; /* false: this node has no such log */
 		uint64_t index;
 		uint8_t hash[32];
 		uint8_t incarnation[INCARNATION_ID_LEN];
 		uint8_t signer[20];
+		struct buf quote; /* over all of these */
 	} anchor;
 };
 void genesis_fini(struct genesis *g);
@@ -26,8 +26,9 @@ void genesis_fini(struct genesis *g);
 enum err genesis_read(
     struct genesis *out, const json_t *v, struct refusal *why);
 
-/* genesis_check verifies the quote, that it is over these very keys, and
- * that the KMS contract allows this machine.  ERR_DENIED and `why`. */
+/* genesis_check verifies both quotes, that they are over these very keys and
+ * this beginning of a log for this anchor, and that the KMS contract allows
+ * the machine.  ERR_DENIED and `why`. */
 enum err genesis_check(struct attested *out, const struct genesis *g,
     struct verifier *v, const struct contract *k, int64_t now,
     struct refusal *why);
@@ -35,7 +36,7 @@ enum err genesis_check(struct attested *out, const struct genesis *g,
 /* genesis_done: the contract names a root already.  ERR_DENIED and `why`. */
 enum err genesis_done(bool *out, const struct contract *k, struct refusal *why);
 
-/* genesis_send opens the anchor, if the node has one, gives its signer
+/* genesis_send opens the anchor, gives its signer
  * `fund_wei`, and then publishes the roots: in this order, as the roots are
  * what the nodes wait for.  What was done before is not done again.
  * ERR_DENIED: GENESIS_DONE when the anchor was opened for another cluster. */
@@ -55,7 +56,6 @@ struct genesis_options {
 struct genesis_result {
 	struct attested who;
 	uint64_t block;
-	bool anchored;
 	uint8_t signer[20];
 };
 #define GENESIS_FUND_LAB 10000000000000000000u /* 10 ether */
