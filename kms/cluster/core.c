@@ -424,15 +424,23 @@ leave(struct core *c)
 	}
 }
 
+void
+core_drain(struct core *c)
+{
+	if (!c->draining)
+		c->drain_deadline_ms = c->now + 8ull * c->o.timing.election_ms;
+	c->draining = true;
+}
+
 static void
 tick(struct core *c)
 {
 	core_join_tick(c);
 	core_anchor_tick(c);
-	if (c->engine == NULL)
-		return;
-	core_check(c, engine_tick(c->engine, c->now));
-	core_client_tick(c);
+	if (c->engine != NULL) {
+		core_check(c, engine_tick(c->engine, c->now));
+		core_client_tick(c);
+	}
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
 }
@@ -472,10 +480,7 @@ handle(struct core *c, const struct core_event *e)
 			p->denied = true;
 		return;
 	case CORE_DRAIN:
-		if (!c->draining)
-			c->drain_deadline_ms =
-			    c->now + 8ull * c->o.timing.election_ms;
-		c->draining = true;
+		core_drain(c);
 		return;
 	case CORE_CHECKPOINT:
 		if (c->engine != NULL)

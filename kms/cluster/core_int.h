@@ -178,6 +178,7 @@ void core_send(
  * known. */
 void core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early);
 void core_halt(struct core *c, enum core_halt why);
+void core_drain(struct core *c); /* leave, in an orderly way */
 void core_set_phase(struct core *c, enum core_phase p);
 uint64_t core_id_of(const struct core *c, const struct member *m);
 struct core_peer *core_find_peer(struct core *c, uint64_t id);
