@@ -4,12 +4,25 @@
 
 #include "kms/cluster/core_int.h"
 
+/* The next generation was announced and may soon open: perhaps our veto does
+ * not get through.  Both compare final blocks, so that the time a block takes
+ * to become final does not count; how late a view may be, fence_ms covers. */
+static bool
+may_open(const struct core *c, uint64_t now_ms)
+{
+	uint64_t age_s = (now_ms - c->anchor_ms + c->o.timing.fence_ms) / 1000;
+
+	return c->view.announced.set &&
+	    c->view.block.timestamp + age_s + 1 >= c->view.announced.open_at;
+}
+
 bool
 core_fenced(const struct core *c, uint64_t now_ms)
 {
 	if (c->o.unsafe_plain)
 		return false;
-	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms;
+	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms ||
+	    may_open(c, now_ms);
 }
 
 static bool
