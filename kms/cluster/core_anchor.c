@@ -32,14 +32,15 @@ same_point(const struct anchor_point *a, const struct anchor_point *b)
 	    memcmp(a->hash, b->hash, sizeof a->hash) == 0;
 }
 
-static void
+/* Whether it was sent: the last one is given time to show. */
+static bool
 write_chain(
     struct core *c, enum anchor_write_kind kind, const struct anchor_point *to)
 {
 	struct core_action *a;
 
 	if (!c->can_write || c->now < c->next_chain_ms)
-		return;
+		return false;
 	c->next_chain_ms = c->now + CORE_CHAIN_RETRY_MS;
 	a = core_act(c, CORE_CHAIN);
 	a->chain.kind = kind;
@@ -49,6 +50,7 @@ write_chain(
 	    kind == ANCHOR_VETO ? c->view.announced.incarnation
 				: c->o.self.incarnation,
 	    INCARNATION_ID_LEN);
+	return true;
 }
 
 /* ---- P6: the whole cluster is down ---- */
@@ -209,7 +211,7 @@ recover(struct core *c)
 		(void)refuse(&c->waiting, REASON_NOT_READY,
 		    "announcing generation %llu",
 		    (unsigned long long)head.generation);
-		write_chain(c, ANCHOR_ANNOUNCE, &head);
+		(void)write_chain(c, ANCHOR_ANNOUNCE, &head);
 		return;
 	}
 	(void)refuse(&c->waiting, REASON_NOT_READY,
@@ -218,7 +220,7 @@ recover(struct core *c)
 	    (unsigned long long)c->view.announced.open_at,
 	    (unsigned long long)c->view.block.timestamp);
 	if (c->view.block.timestamp >= c->view.announced.open_at)
-		write_chain(c, ANCHOR_OPEN, &head);
+		(void)write_chain(c, ANCHOR_OPEN, &head);
 }
 
 /* ---- a running node ---- */
@@ -276,7 +278,7 @@ lead_anchor(struct core *c)
 	    c->view.at.generation != c->generation)
 		return;
 	if (engine_hash(c->engine, to.index, to.hash))
-		write_chain(c, ANCHOR_ADVANCE, &to);
+		(void)write_chain(c, ANCHOR_ADVANCE, &to);
 }
 
 /* P7: somebody announced a recovery, but this cluster lives: a quorum has
@@ -289,10 +291,10 @@ veto(struct core *c)
 			c->wants_round = true;
 		return;
 	}
-	core_tell(c, true, "recovery_vetoed", c->o.self.slot,
-	    "generation %llu was announced while this one lives",
-	    (unsigned long long)c->view.announced.to.generation);
-	write_chain(c, ANCHOR_VETO, &c->view.announced.to);
+	if (write_chain(c, ANCHOR_VETO, &c->view.announced.to))
+		core_tell(c, true, "recovery_vetoed", c->o.self.slot,
+		    "generation %llu was announced while this one lives",
+		    (unsigned long long)c->view.announced.to.generation);
 }
 
 static void
