@@ -224,15 +224,38 @@ core_send(
 	core_check(c, corewire_write(&a->send.bytes, m));
 }
 
+bool
+core_who(struct core *c, uint64_t id, struct member *out)
+{
+	const struct core_peer *p = core_find_peer(c, id);
+	const struct engine_member *m = core_config_member(c, id);
+	struct member who = { 0 };
+	const char *hex;
+	size_t n;
+
+	if (p != NULL) {
+		*out = p->who;
+		return true;
+	}
+	if (m == NULL || (hex = strchr(m->address, '/')) == NULL ||
+	    hex_decode(who.incarnation, sizeof who.incarnation, &n, hex + 1,
+		strlen(hex + 1)) != ERR_OK ||
+	    n != sizeof who.incarnation)
+		return false;
+	core_address_slot(who.slot, m->address);
+	*out = who;
+	return true;
+}
+
 void
 core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early)
 {
-	const struct core_peer *p = core_find_peer(c, id);
+	struct member who;
 
-	if (p == NULL)
+	if (!core_who(c, id, &who))
 		return;
 	m->to = id;
-	core_send(c, &p->who, m, early);
+	core_send(c, &who, m, early);
 }
 
 void
