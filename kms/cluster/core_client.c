@@ -416,7 +416,7 @@ forward_queued(struct core *c)
 {
 	uint64_t leader = engine_leader(c->engine);
 
-	if (leader == 0 || leader == c->id || core_find_peer(c, leader) == NULL)
+	if (leader == 0 || leader == c->id)
 		return;
 	for (unsigned i = 0; i < c->n_requests; i++) {
 		struct core_request *r = &c->request[i];
