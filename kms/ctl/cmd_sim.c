@@ -7,13 +7,13 @@
 #include "common/base/hex.h"
 #include "kms/ctl/lab_app.h"
 #include "kms/ctl/lab_make.h"
+#include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
 #include "kms/ctl/lab_up.h"
 #include "node/tee/pccs_server.h"
 #include "node/tee/simhost.h"
 
 #define NODES_DEFAULT 3
-#define READY_MS 90000
 #define SUN_PATH_MAX 107
 #define BOOT_DEADLINE_S 60
 
@@ -235,7 +235,7 @@ start_one(const struct ctl *c, struct lab *l, const char *name)
 	if (n != NULL) {
 		rc = lab_start_node(c, l, n);
 		if (rc == CTL_OK && n->listed)
-			rc = lab_await_phase(c, l, n, "ready", READY_MS);
+			rc = lab_await_ready(c, l, n);
 	} else if (strcmp(name, LAB_CHAIN) == 0) {
 		rc = lab_start_chain(c, l);
 	} else if (strcmp(name, LAB_PCCS) == 0) {

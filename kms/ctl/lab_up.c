@@ -4,6 +4,7 @@
 #include "kms/ctl/admin.h"
 #include "kms/ctl/calls.h"
 #include "kms/ctl/genesis.h"
+#include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
 #include "kms/ctl/lab_up.h"
 
@@ -226,10 +227,5 @@ lab_up(const struct ctl *c, const struct lab *l)
 	    (rc = root_is_there(&done, c, &k)) != CTL_OK ||
 	    (!done && (rc = publish(c, l, &k)) != CTL_OK))
 		return rc;
-	for (unsigned i = 0; i < l->n_nodes; i++)
-		if (l->node[i].listed &&
-		    (rc = lab_await_phase(
-			 c, l, &l->node[i], "ready", READY_MS)) != CTL_OK)
-			return rc;
-	return CTL_OK;
+	return lab_await_ready(c, l, NULL);
 }
