@@ -110,6 +110,7 @@ open_chain(struct node *n)
 		return e;
 	ao.view = n->view;
 	memcpy(ao.contract, c->anchor_contract, sizeof ao.contract);
+	memcpy(ao.kms, c->kms_contract, sizeof ao.kms);
 	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK)
 		return e;
 	return gate_new(&n->gate, n->view, c->kms_contract);
@@ -139,6 +140,24 @@ open_verifier(struct node *n)
 	return verifier_new(&n->verifier, &o);
 }
 
+/* A folder that is damaged, or of another node or cluster.  It is a cache, so
+ * the node begins without it; but nothing is deleted. */
+static enum err
+set_aside(const char *dir)
+{
+	char old[KMSD_PATH_MAX + 32];
+	int n = snprintf(
+	    old, sizeof old, "%s.refused-%lld", dir, (long long)clock_wall_s());
+	struct refusal why;
+
+	if (n < 0 || (size_t)n >= sizeof old || rename(dir, old) != 0)
+		return ERR_IO;
+	(void)refuse(&why, REASON_ROLLBACK,
+	    "not this node's store, or damaged: moved to %s", old);
+	log_event(LOG_ERROR, "disk_refused", log_why(&why));
+	return ERR_OK;
+}
+
 static enum err
 open_store(struct node *n)
 {
@@ -162,6 +181,8 @@ open_store(struct node *n)
 		return e;
 	e = tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1");
 	if (e == ERR_OK)
+		e = store_open(&n->store, &o, key);
+	if (e == ERR_CORRUPT && set_aside(dir) == ERR_OK)
 		e = store_open(&n->store, &o, key);
 	secret_wipe(key, sizeof key);
 	return e;
