@@ -1,8 +1,10 @@
 /* kmsd: a KMS node.  Options and wiring; no logic. */
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -12,10 +14,12 @@
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
 #include "kms/service/admin.h"
+#include "kms/service/floors.h"
 
 #define STORE_MAP_MAX (1u << 30)
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
+#define REBIRTH_US 300000
 
 struct node {
 	struct kmsd_config cfg;
@@ -28,13 +32,17 @@ struct node {
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
+	struct floors *floors;
 	struct keyring *keyring;
+	struct anchor *anchor;
+	struct incarnation *incarnation;
 	struct cluster *cluster;
 	struct metrics metrics;
 	struct service *service;
 	struct channel_server *server;
 	struct admin *admin;
-	bool stopping;
+	bool draining, stopping;
+	char **argv; /* borrows */
 };
 
 static const char usage[] =
@@ -93,7 +101,16 @@ open_chain(struct node *n)
 	} else {
 		return ERR_CONFIG;
 	}
+	struct anchor_options ao = { .chain_id = c->chain_id,
+		.urls = urls,
+		.n_urls = c->n_rpcs,
+		.timeout_ms = c->rpc_timeout_ms };
+
 	if ((e = chainview_new(&n->view, &o)) != ERR_OK)
+		return e;
+	ao.view = n->view;
+	memcpy(ao.contract, c->anchor_contract, sizeof ao.contract);
+	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK)
 		return e;
 	return gate_new(&n->gate, n->view, c->kms_contract);
 }
@@ -151,6 +168,7 @@ open_store(struct node *n)
 }
 
 static void on_signal(uv_signal_t *sig, int number);
+static void on_halt(void *cookie, enum core_halt why);
 
 static enum err
 open_loop(struct node *n)
@@ -176,8 +194,13 @@ open_cluster(struct node *n)
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.view = n->view,
+		.anchor = n->anchor,
 		.self = n->self,
-		.cx = &n->cx };
+		.verifier = n->verifier,
+		.cx = &n->cx,
+		.incarnation = n->incarnation,
+		.on_halt = on_halt,
+		.cookie = n };
 
 	return cluster_new(&n->cluster, &co);
 }
@@ -194,7 +217,8 @@ open_service(struct node *n)
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,
-		.on_request = service_on_request };
+		.on_request = service_on_request,
+		.on_close = service_on_close };
 	enum err e = service_new(&n->service, &so);
 
 	if (e != ERR_OK)
@@ -218,6 +242,7 @@ open_admin(struct node *n)
 		.self = n->self,
 		.server = n->server,
 		.metrics = &n->metrics,
+		.floors = verifier_floors(n->verifier),
 		.simulated_root = buf_view(&n->simulated_root) };
 
 	return admin_start(&n->admin, &ao);
@@ -247,8 +272,13 @@ start(struct node *n)
 	what = "sealed store";
 	if ((e = open_store(n)) != ERR_OK)
 		goto done;
+	what = "evaluation numbers";
+	if ((e = floors_open(&n->floors, &n->loop, n->store,
+		 verifier_floors(n->verifier))) != ERR_OK)
+		goto done;
 	what = "cluster";
 	if ((e = keyring_new(&n->keyring)) != ERR_OK ||
+	    (e = incarnation_new(&n->incarnation)) != ERR_OK ||
 	    (e = open_cluster(n)) != ERR_OK)
 		goto done;
 	what = "listen";
@@ -257,11 +287,13 @@ start(struct node *n)
 	what = "admin";
 	if ((e = open_admin(n)) != ERR_OK)
 		goto done;
-	cluster_start(n->cluster);
+	what = "links";
+	if ((e = cluster_start(n->cluster, n->server)) != ERR_OK)
+		goto done;
 	log_event(LOG_INFO, "started", log_str("slot", n->cfg.slot),
 	    log_u64("port", channel_server_port(n->server)),
 	    log_u64("admin_port", admin_port(n->admin)),
-	    log_hex("incarnation", cluster_incarnation(n->cluster), 32),
+	    log_hex("incarnation", incarnation_id(n->incarnation), 32),
 	    log_str("simulated", n->cfg.simulated ? "yes" : "no"));
 done:
 	if (e != ERR_OK)
@@ -276,6 +308,7 @@ all_stopped(void *cookie)
 {
 	struct node *n = cookie;
 
+	floors_stop(n->floors);
 	uv_close((uv_handle_t *)&n->sigterm, NULL);
 	uv_close((uv_handle_t *)&n->sigint, NULL);
 }
@@ -305,15 +338,49 @@ service_stopped(void *cookie)
 }
 
 static void
+stop(struct node *n)
+{
+	if (n->stopping)
+		return;
+	n->stopping = true;
+	service_stop(n->service, service_stopped, n);
+}
+
+/* A first signal leaves the cluster in an orderly way (leadership and seat are
+ * handed on, within seconds); a second one does not wait for it. */
+static void
 on_signal(uv_signal_t *sig, int number)
 {
 	struct node *n = sig->data;
 
 	if (n->stopping || n->admin == NULL)
 		return;
-	n->stopping = true;
 	log_event(LOG_INFO, "stopping", log_u64("signal", (uint64_t)number));
-	service_stop(n->service, service_stopped, n);
+	if (n->draining) {
+		stop(n);
+		return;
+	}
+	n->draining = true;
+	cluster_drain(n->cluster);
+}
+
+/* This life is over.  Another one may begin: it has nothing of this one, so
+ * the process is made anew (P7, P8). */
+static void
+on_halt(void *cookie, enum core_halt why)
+{
+	struct node *n = cookie;
+
+	if (why == HALT_LEFT) {
+		stop(n);
+		return;
+	}
+	if (n->draining)
+		exit(0);
+	(void)usleep(REBIRTH_US);
+	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	(void)execv("/proc/self/exe", n->argv);
+	abort();
 }
 
 static void
@@ -323,9 +390,11 @@ node_free(struct node *n)
 	service_free(n->service);
 	cluster_free(n->cluster);
 	keyring_free(n->keyring);
+	floors_free(n->floors);
 	store_close(n->store);
 	self_close(n->self);
 	gate_free(n->gate);
+	anchor_free(n->anchor);
 	chainview_free(n->view);
 	verifier_free(n->verifier);
 	buf_fini(&n->simulated_root);
@@ -396,6 +465,7 @@ main(int argc, char **argv)
 		free(n);
 		return 2;
 	}
+	n->argv = argv;
 	log_set_level(n->cfg.log_level);
 	if (check) {
 		rc = print_config(&n->cfg);

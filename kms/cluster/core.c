@@ -224,15 +224,38 @@ core_send(
 	core_check(c, corewire_write(&a->send.bytes, m));
 }
 
+bool
+core_who(struct core *c, uint64_t id, struct member *out)
+{
+	const struct core_peer *p = core_find_peer(c, id);
+	const struct engine_member *m = core_config_member(c, id);
+	struct member who = { 0 };
+	const char *hex;
+	size_t n;
+
+	if (p != NULL) {
+		*out = p->who;
+		return true;
+	}
+	if (m == NULL || (hex = strchr(m->address, '/')) == NULL ||
+	    hex_decode(who.incarnation, sizeof who.incarnation, &n, hex + 1,
+		strlen(hex + 1)) != ERR_OK ||
+	    n != sizeof who.incarnation)
+		return false;
+	core_address_slot(who.slot, m->address);
+	*out = who;
+	return true;
+}
+
 void
 core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early)
 {
-	const struct core_peer *p = core_find_peer(c, id);
+	struct member who;
 
-	if (p == NULL)
+	if (!core_who(c, id, &who))
 		return;
 	m->to = id;
-	core_send(c, &p->who, m, early);
+	core_send(c, &who, m, early);
 }
 
 void
@@ -424,17 +447,43 @@ leave(struct core *c)
 	}
 }
 
+/* Leadership goes to another voter, if there is one. */
+static void
+hand_on(struct core *c)
+{
+	enum err e;
+
+	c->drain_sent_ms = c->now + 2ull * c->o.timing.election_ms;
+	if (engine_state(c->engine) != ENGINE_LEADER ||
+	    core_voters(engine_config(c->engine)) == 1)
+		return;
+	e = engine_transfer(c->engine, c->now, 0);
+	if (e != ERR_AGAIN)
+		core_check(c, e);
+}
+
+void
+core_drain(struct core *c)
+{
+	if (!c->draining)
+		c->drain_deadline_ms = c->now + 8ull * c->o.timing.election_ms;
+	c->draining = true;
+}
+
 static void
 tick(struct core *c)
 {
 	core_join_tick(c);
 	core_anchor_tick(c);
-	if (c->engine == NULL)
-		return;
-	core_check(c, engine_tick(c->engine, c->now));
-	core_client_tick(c);
+	if (c->engine != NULL) {
+		core_check(c, engine_tick(c->engine, c->now));
+		core_client_tick(c);
+	}
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
+	else if (c->may_not_lead && c->engine != NULL &&
+	    c->now >= c->drain_sent_ms)
+		hand_on(c);
 }
 
 static void
@@ -472,14 +521,15 @@ handle(struct core *c, const struct core_event *e)
 			p->denied = true;
 		return;
 	case CORE_DRAIN:
-		if (!c->draining)
-			c->drain_deadline_ms =
-			    c->now + 8ull * c->o.timing.election_ms;
-		c->draining = true;
+		core_drain(c);
 		return;
 	case CORE_CHECKPOINT:
 		if (c->engine != NULL)
 			c->checkpoint = engine_commit(c->engine);
+		return;
+	case CORE_MAY_LEAD:
+		/* Only another leader can remove us. */
+		c->may_not_lead = !e->may_lead;
 		return;
 	case CORE_CAN_WRITE:
 		c->can_write = e->can_write;

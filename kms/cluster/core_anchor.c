@@ -4,12 +4,25 @@
 
 #include "kms/cluster/core_int.h"
 
+/* The next generation was announced and may soon open: perhaps our veto does
+ * not get through.  Both compare final blocks, so that the time a block takes
+ * to become final does not count; how late a view may be, fence_ms covers. */
+static bool
+may_open(const struct core *c, uint64_t now_ms)
+{
+	uint64_t age_s = (now_ms - c->anchor_ms + c->o.timing.fence_ms) / 1000;
+
+	return c->view.announced.set &&
+	    c->view.block.timestamp + age_s + 1 >= c->view.announced.open_at;
+}
+
 bool
 core_fenced(const struct core *c, uint64_t now_ms)
 {
 	if (c->o.unsafe_plain)
 		return false;
-	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms;
+	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms ||
+	    may_open(c, now_ms);
 }
 
 static bool
@@ -19,14 +32,15 @@ same_point(const struct anchor_point *a, const struct anchor_point *b)
 	    memcmp(a->hash, b->hash, sizeof a->hash) == 0;
 }
 
-static void
+/* Whether it was sent: the last one is given time to show. */
+static bool
 write_chain(
     struct core *c, enum anchor_write_kind kind, const struct anchor_point *to)
 {
 	struct core_action *a;
 
 	if (!c->can_write || c->now < c->next_chain_ms)
-		return;
+		return false;
 	c->next_chain_ms = c->now + CORE_CHAIN_RETRY_MS;
 	a = core_act(c, CORE_CHAIN);
 	a->chain.kind = kind;
@@ -36,6 +50,7 @@ write_chain(
 	    kind == ANCHOR_VETO ? c->view.announced.incarnation
 				: c->o.self.incarnation,
 	    INCARNATION_ID_LEN);
+	return true;
 }
 
 /* ---- P6: the whole cluster is down ---- */
@@ -196,7 +211,7 @@ recover(struct core *c)
 		(void)refuse(&c->waiting, REASON_NOT_READY,
 		    "announcing generation %llu",
 		    (unsigned long long)head.generation);
-		write_chain(c, ANCHOR_ANNOUNCE, &head);
+		(void)write_chain(c, ANCHOR_ANNOUNCE, &head);
 		return;
 	}
 	(void)refuse(&c->waiting, REASON_NOT_READY,
@@ -205,7 +220,7 @@ recover(struct core *c)
 	    (unsigned long long)c->view.announced.open_at,
 	    (unsigned long long)c->view.block.timestamp);
 	if (c->view.block.timestamp >= c->view.announced.open_at)
-		write_chain(c, ANCHOR_OPEN, &head);
+		(void)write_chain(c, ANCHOR_OPEN, &head);
 }
 
 /* ---- a running node ---- */
@@ -263,7 +278,7 @@ lead_anchor(struct core *c)
 	    c->view.at.generation != c->generation)
 		return;
 	if (engine_hash(c->engine, to.index, to.hash))
-		write_chain(c, ANCHOR_ADVANCE, &to);
+		(void)write_chain(c, ANCHOR_ADVANCE, &to);
 }
 
 /* P7: somebody announced a recovery, but this cluster lives: a quorum has
@@ -276,10 +291,10 @@ veto(struct core *c)
 			c->wants_round = true;
 		return;
 	}
-	core_tell(c, true, "recovery_vetoed", c->o.self.slot,
-	    "generation %llu was announced while this one lives",
-	    (unsigned long long)c->view.announced.to.generation);
-	write_chain(c, ANCHOR_VETO, &c->view.announced.to);
+	if (write_chain(c, ANCHOR_VETO, &c->view.announced.to))
+		core_tell(c, true, "recovery_vetoed", c->o.self.slot,
+		    "generation %llu was announced while this one lives",
+		    (unsigned long long)c->view.announced.to.generation);
 }
 
 static void

@@ -370,8 +370,7 @@ core_rounds(struct core *c)
 			i++;
 			continue;
 		}
-		if (r->from == 0 && r->ticket == 0 &&
-		    c->confirmed_ms < r->began_ms)
+		if (r->from == 0 && c->confirmed_ms < r->began_ms)
 			c->confirmed_ms = r->began_ms;
 		finish(c, i, CORE_OK, NULL);
 	}
@@ -417,7 +416,7 @@ forward_queued(struct core *c)
 {
 	uint64_t leader = engine_leader(c->engine);
 
-	if (leader == 0 || leader == c->id || core_find_peer(c, leader) == NULL)
+	if (leader == 0 || leader == c->id)
 		return;
 	for (unsigned i = 0; i < c->n_requests; i++) {
 		struct core_request *r = &c->request[i];

@@ -345,7 +345,7 @@ remove_one(struct core *c)
 		if (m->id == c->id) {
 			if (!c->o.unsafe_plain && c->has_view &&
 			    core_seat(c, slot) == NULL && k->n > 1)
-				c->draining = true;
+				core_drain(c);
 			continue;
 		}
 		if (p != NULL && p->denied) {

@@ -84,8 +84,18 @@ note_truncate(struct engine *e, uint64_t from)
 		e->x.first = 0;
 }
 
+/* Our own term is durable: an entry of it is, which was written later. */
+static bool
+term_is_durable(const struct engine *e)
+{
+	uint64_t term;
+
+	return !e->x.meta && logcache_term(&e->log, e->durable, &term) &&
+	    term == engine_term(e);
+}
+
 static enum err
-note_message(struct engine *e, const struct raft_message *m)
+add_message(struct engine *e, const struct raft_message *m)
 {
 	struct engine_message out = { .to = m->server_id };
 	enum err r;
@@ -110,8 +120,40 @@ note_message(struct engine *e, const struct raft_message *m)
 	}
 	/* A leader's entries may travel while they are being written here: a
 	 * quorum counts only who has them on disk. */
-	out.early = m->type == RAFT_APPEND_ENTRIES && !e->x.meta;
+	out.early = m->type == RAFT_APPEND_ENTRIES && term_is_durable(e);
 	e->x.message[e->x.n_messages++] = out;
+	return ERR_OK;
+}
+
+static enum err
+note_message(struct engine *e, const struct raft_message *m,
+    const struct engine_extra *extra)
+{
+	struct raft_message part = *m;
+	struct raft_append_entries *a = &part.append_entries;
+	enum err r;
+
+	if (m->server_id == e->o.id)
+		return ERR_OK; /* the answer to vote_self */
+	/* libraft answers a stale leader with a field that it never set;
+	 * when that one leads our term by then, it would count. */
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT && extra != NULL &&
+	    extra->stale)
+		part.append_entries_result.last_log_index = 0;
+	if (m->type != RAFT_APPEND_ENTRIES || a->n_entries <= ENGINE_BATCH)
+		return add_message(e, &part);
+	/* libraft believes that all of them are on their way. */
+	for (unsigned left = a->n_entries; left > 0; left -= a->n_entries) {
+		uint64_t term;
+
+		a->n_entries = left < ENGINE_BATCH ? left : ENGINE_BATCH;
+		if ((r = add_message(e, &part)) != ERR_OK)
+			return r;
+		a->prev_log_index += a->n_entries;
+		if (!logcache_term(&e->log, a->prev_log_index, &term))
+			return ERR_OK; /* dropped in this very step */
+		a->prev_log_term = term;
+	}
 	return ERR_OK;
 }
 
@@ -120,6 +162,7 @@ static enum err
 take_entries(struct engine *e, uint64_t index, const struct raft_entry *batch,
     unsigned n)
 {
+	bool changed = index <= e->config_index;
 	enum err r = ERR_OK;
 
 	if (index <= logcache_last(&e->log)) {
@@ -135,30 +178,12 @@ take_entries(struct engine *e, uint64_t index, const struct raft_entry *batch,
 						    : ENTRY_CONFIG;
 		struct bytes data = { batch[i].buf.base, batch[i].buf.len };
 
+		changed |= kind == ENTRY_CONFIG;
 		r = logcache_append(&e->log, batch[i].term, kind, data);
 	}
+	if (r == ERR_OK && changed)
+		engine_find_config(e);
 	return r;
-}
-
-/* The configuration in force is the last one in the log, committed or not
- * (raft dissertation, 4.1). */
-void
-engine_find_config(struct engine *e)
-{
-	for (uint64_t i = logcache_last(&e->log); i > e->log.base_index; i--) {
-		const struct logcache_item *it = logcache_get(&e->log, i);
-
-		if (it->kind != ENTRY_CONFIG)
-			continue;
-		if (engine_config_parse(&e->config, buf_view(&it->data)) !=
-		    ERR_OK)
-			abort(); /* every one was parsed before */
-		e->config_index = i;
-		return;
-	}
-	e->config =
-	    e->has_snapshot ? e->snapshot.config : (struct engine_config){ 0 };
-	e->config_index = e->has_snapshot ? e->snapshot.config_index : 0;
 }
 
 /* A snapshot from the leader: the log starts anew behind it. */
@@ -179,13 +204,17 @@ take_snapshot(struct engine *e, const struct raft_update *u,
 		r = buf_set(&e->snapshot_data, u->snapshot.chunk.base,
 		    u->snapshot.chunk.len);
 	raft_free(u->snapshot.chunk.base);
-	if (r != ERR_OK)
+	if (r != ERR_OK) {
+		raft_configuration_close(&(struct raft_configuration){
+		    md->configuration.servers, md->configuration.n });
 		return r;
+	}
 	s.data = buf_view(&e->snapshot_data);
 	e->snapshot = s;
 	e->has_snapshot = true;
 	logcache_reset(&e->log, s.index, s.term, s.hash);
 	e->durable = 0;
+	e->held_commit = raft_commit_index(&e->raft);
 	e->x.first = 0;
 	e->x.truncate = 0;
 	e->x.snapshot = true;
@@ -193,6 +222,36 @@ take_snapshot(struct engine *e, const struct raft_update *u,
 	e->installing = *md;
 	e->is_installing = true;
 	return ERR_OK;
+}
+
+/* libraft and we follow one configuration: whose majority counts rests on
+ * it, and what libraft rolls back to is not always what the log says. */
+static bool
+same_config(const struct engine *e)
+{
+	const struct raft_configuration *c = &e->raft.configuration;
+
+	if (c->n != e->config.n)
+		return false;
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->servers[i].id != e->config.member[i].id ||
+		    c->servers[i].role != (int)e->config.member[i].role)
+			return false;
+	return true;
+}
+
+/* A configuration is committed when its entry is: libraft wants to be told,
+ * and before the next one comes. */
+static enum err
+settle_committed(struct engine *e, uint64_t now_ms)
+{
+	uint64_t index = e->raft.configuration_uncommitted_index;
+	const struct logcache_item *it = logcache_get(&e->log, index);
+
+	if (index == 0 || index > raft_commit_index(&e->raft) || it == NULL ||
+	    e->is_installing)
+		return ERR_OK;
+	return engine_settle(e, now_ms, index);
 }
 
 /* One raft_step, and everything that it asks for. */
@@ -206,6 +265,8 @@ engine_run(
 
 	ev->capacity = 65535;
 	rv = raft_step(&e->raft, ev, &u);
+	if (rv != 0 && ev->type == RAFT_SUBMIT)
+		raft_free(ev->submit.entries[0].batch); /* ours again */
 	switch (rv) {
 	case 0:
 		break;
@@ -234,13 +295,16 @@ engine_run(
 	if ((u.flags & (RAFT_UPDATE_ENTRIES)) != 0) {
 		/* Whoever made the batch, it is ours now. */
 		raft_free(u.entries.batch[0].batch);
-		engine_find_config(e);
 	}
 	if ((u.flags & (RAFT_UPDATE_MESSAGES)) != 0)
 		for (unsigned i = 0; r == ERR_OK && i < u.messages.n; i++)
-			r = note_message(e, &u.messages.batch[i]);
+			r = note_message(e, &u.messages.batch[i], extra);
 	if ((u.flags & (RAFT_UPDATE_STATE)) != 0)
 		e->x.state_changed = true;
+	if (r == ERR_OK)
+		r = settle_committed(e, ev->time);
+	if (r == ERR_OK && !e->is_installing && !same_config(e))
+		r = ERR_CORRUPT;
 	return r;
 }
 
@@ -265,6 +329,35 @@ engine_deadline(const struct engine *e)
 	return e->started ? raft_timeout(&e->raft) : UINT64_MAX;
 }
 
+/* The only voter's election.  libraft makes it leader of the term that it
+ * is in, which may have another leader: the one that made it the only voter
+ * and does not know yet that this is committed.  So it first votes for
+ * itself in a new term, and leads that at the next timeout. */
+static enum err
+vote_self(struct engine *e, uint64_t now_ms)
+{
+	uint64_t last = logcache_last(&e->log), term = 0;
+	struct raft_message m = { .type = RAFT_REQUEST_VOTE,
+		.server_id = e->o.id,
+		.server_address = e->address,
+		.request_vote = { .version = 2,
+		    .term = engine_term(e) + 1,
+		    .candidate_id = e->o.id,
+		    .last_log_index = last,
+		    .disrupt_leader = true } };
+	struct raft_event ev = { .time = now_ms,
+		.type = RAFT_RECEIVE,
+		.receive = { .message = &m } };
+	enum err r;
+
+	(void)logcache_term(&e->log, last, &term);
+	m.request_vote.last_log_term = term;
+	r = engine_run(e, &ev, NULL);
+	if (r == ERR_OK && engine_vote(e) == e->o.id)
+		e->own_term = engine_term(e);
+	return r;
+}
+
 enum err
 engine_tick(struct engine *e, uint64_t now_ms)
 {
@@ -272,75 +365,22 @@ engine_tick(struct engine *e, uint64_t now_ms)
 
 	if (!e->started || now_ms < raft_timeout(&e->raft))
 		return ERR_OK;
+	if (engine_state(e) == ENGINE_FOLLOWER && engine_only_voter(e) &&
+	    e->own_term != engine_term(e) && !e->is_installing &&
+	    e->durable == logcache_last(&e->log))
+		return vote_self(e, now_ms);
 	return engine_run(e, &ev, NULL);
 }
 
-/* I9: the leader's chain and ours are one, as far as both have it. */
-static bool
-same_history(const struct engine *e, const struct raft_append_entries *a,
-    const struct engine_extra *x)
-{
-	uint64_t term;
-	uint8_t hash[32];
-
-	return !logcache_term(&e->log, a->prev_log_index, &term) ||
-	    term != a->prev_log_term ||
-	    !logcache_hash(&e->log, a->prev_log_index, hash) ||
-	    memcmp(hash, x->hash, sizeof hash) == 0;
-}
-
-enum err
-engine_receive(
-    struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message)
-{
-	struct raft_message m;
-	struct raft_event ev = { .time = now_ms,
-		.type = RAFT_RECEIVE,
-		.receive = { .message = &m } };
-	struct engine_extra extra;
-	struct raft_entry *entries = NULL;
-	enum err r;
-
-	if (!e->started)
-		return ERR_PHASE;
-	if ((r = enginewire_read(&m, &extra, message)) != ERR_OK)
-		return r;
-	m.server_id = from;
-	m.server_address = "peer";
-	if (m.type == RAFT_REQUEST_VOTE && m.request_vote.candidate_id != from)
-		return ERR_AUTH;
-	if (m.type == RAFT_APPEND_ENTRIES) {
-		if (!same_history(e, &m.append_entries, &extra)) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		/* libraft asserts that only one leader speaks in a term. */
-		if (m.append_entries.term == engine_term(e) &&
-		    engine_state(e) == ENGINE_LEADER) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		entries = m.append_entries.entries;
-	}
-	if (m.type == RAFT_INSTALL_SNAPSHOT &&
-	    (e->is_installing || engine_state(e) == ENGINE_LEADER)) {
-		enginewire_free(&m);
-		return ERR_OK; /* raft sends it again */
-	}
-	r = engine_run(e, &ev, &extra);
-	/* The payloads were taken or freed by the step; the array is ours. */
-	raft_free(entries);
-	return r;
-}
-
-enum err
-engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
+static enum err
+submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
     const struct bytes *data, size_t n, uint64_t *first_index)
 {
 	struct raft_event ev = { .time = now_ms, .type = RAFT_SUBMIT };
 	struct raft_entry *en;
 	uint8_t *batch, *p;
 	size_t total = 1;
+	uint64_t first = logcache_last(&e->log) + 1;
 	enum err r;
 
 	if (engine_state(e) != ENGINE_LEADER)
@@ -372,12 +412,25 @@ engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
 	}
 	ev.submit.entries = en;
 	ev.submit.n = (unsigned)n;
-	*first_index = logcache_last(&e->log) + 1;
 	r = engine_run(e, &ev, NULL);
-	if (r == ERR_AGAIN)
-		raft_free(batch); /* refused: it is ours again */
+	if (r == ERR_OK)
+		*first_index = first;
 	free(en);
 	return r;
+}
+
+enum err
+engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
+    const struct bytes *data, size_t n, uint64_t *first_index)
+{
+	switch (kind) {
+	case ENTRY_COMMAND:
+	case ENTRY_BARRIER:
+		return submit(e, now_ms, kind, data, n, first_index);
+	case ENTRY_CONFIG:
+		break; /* engine_reconfigure looks at it first */
+	}
+	return ERR_MALFORMED;
 }
 
 enum err
@@ -388,9 +441,11 @@ engine_reconfigure(struct engine *e, uint64_t now_ms,
 	struct bytes data;
 	enum err r = engine_config_write(&conf, next);
 
+	if (r == ERR_OK && !engine_one_change(&e->config, next))
+		r = ERR_MALFORMED;
 	if (r == ERR_OK) {
 		data = buf_view(&conf);
-		r = engine_submit(e, now_ms, ENTRY_CONFIG, &data, 1, index);
+		r = submit(e, now_ms, ENTRY_CONFIG, &data, 1, index);
 	}
 	buf_fini(&conf);
 	return r;
@@ -414,6 +469,8 @@ engine_persisted(struct engine *e, uint64_t now_ms, uint64_t index)
 		.type = RAFT_PERSISTED_ENTRIES,
 		.persisted_entries = { .index = index } };
 
+	if (e->is_installing)
+		return ERR_OK; /* of the log that the snapshot replaced */
 	/* What was truncated meanwhile is not there any more. */
 	if (e->x.truncate != 0 && index >= e->x.truncate)
 		index = e->x.truncate - 1;
@@ -421,7 +478,10 @@ engine_persisted(struct engine *e, uint64_t now_ms, uint64_t index)
 		return ERR_OK;
 	ev.persisted_entries.index = index;
 	e->durable = index;
-	return engine_run(e, &ev, NULL);
+	if (index >= e->open_index)
+		e->open_index = 0;
+	/* libraft took the opening entry for durable from the start. */
+	return index > e->raft.last_stored ? engine_run(e, &ev, NULL) : ERR_OK;
 }
 
 enum err
@@ -471,9 +531,6 @@ engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
 		s.config_index = i;
 		break;
 	}
-	if ((r = buf_set(&e->snapshot_data, state.p, state.len)) != ERR_OK)
-		return r;
-	s.data = buf_view(&e->snapshot_data);
 	ev.snapshot.metadata =
 	    (struct raft_snapshot_metadata){ .index = s.index,
 		    .term = s.term,
@@ -481,6 +538,11 @@ engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
 	if ((r = enginewire_to_raft(
 		 &ev.snapshot.metadata.configuration, &s.config)) != ERR_OK)
 		return r;
+	if ((r = buf_set(&e->snapshot_data, state.p, state.len)) != ERR_OK) {
+		raft_configuration_close(&ev.snapshot.metadata.configuration);
+		return r;
+	}
+	s.data = buf_view(&e->snapshot_data);
 	ev.snapshot.trailing = trailing;
 	e->snapshot = s;
 	e->has_snapshot = true;
@@ -492,18 +554,14 @@ engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
 	return r;
 }
 
+/* libraft was told when it was committed: nothing is left to do. */
 enum err
 engine_config_committed(struct engine *e, uint64_t now_ms, uint64_t index)
 {
 	const struct logcache_item *it = logcache_get(&e->log, index);
-	struct raft_event ev = { .time = now_ms, .type = RAFT_CONFIGURATION };
-	struct engine_config c;
-	enum err r;
 
-	assert(it != NULL && it->kind == ENTRY_CONFIG);
-	ev.configuration.index = index;
-	if ((r = engine_config_parse(&c, buf_view(&it->data))) != ERR_OK ||
-	    (r = enginewire_to_raft(&ev.configuration.conf, &c)) != ERR_OK)
-		return r;
-	return engine_run(e, &ev, NULL); /* takes conf */
+	(void)now_ms;
+	assert(it == NULL || it->kind == ENTRY_CONFIG);
+	assert(index <= engine_commit(e));
+	return ERR_OK;
 }

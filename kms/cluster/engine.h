@@ -78,7 +78,8 @@ struct engine_boot {
 	const struct engine_entry *entry;
 	size_t n_entries;
 	/* Appended as a new entry of term `term`, not yet durable: what opens
-	 * a cluster or a generation.  n = 0: none. */
+	 * a cluster or a generation.  n = 0: none.  This node is its one
+	 * voter, and `term` is one that nobody led before. */
 	struct engine_config open;
 };
 
@@ -98,16 +99,23 @@ enum err engine_tick(struct engine *e, uint64_t now_ms);
 enum err engine_receive(
     struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message);
 
-/* engine_submit appends `n` entries of one kind (leader only).
- * ERR_AGAIN: not the leader, or busy changing the configuration. */
+/* engine_submit appends `n` commands or barriers (leader only).
+ * ERR_AGAIN: not the leader; ERR_LIMIT: one is too long; ERR_MALFORMED: a
+ * configuration (engine_reconfigure takes those). */
 enum err engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
     const struct bytes *data, size_t n, uint64_t *first_index);
-/* One server's role at a time; the caller sees to I5. */
+/* One member added at the end, or removed, or in another role; the order is
+ * kept.  ERR_MALFORMED: anything else, or no voter would be left.
+ * ERR_AGAIN: not the leader, or the last change is not committed.  The caller
+ * sees to the rest of I5: an entry of the own term is committed first. */
 enum err engine_reconfigure(struct engine *e, uint64_t now_ms,
     const struct engine_config *next, uint64_t *index);
 enum err engine_transfer(struct engine *e, uint64_t now_ms, uint64_t to);
 
-/* All entries up to `index`, of what the effects told, are durable. */
+/* All entries up to `index`, of what the effects told, are durable.  One
+ * write at a time: effects that name entries or truncate are taken when the
+ * write before them was told here, since an index does not say which of two
+ * entries it was. */
 enum err engine_persisted(struct engine *e, uint64_t now_ms, uint64_t index);
 /* The snapshot that an effect brought is durable and restored. */
 enum err engine_snapshot_installed(struct engine *e, uint64_t now_ms);
@@ -118,7 +126,8 @@ enum err engine_snapshot_installed(struct engine *e, uint64_t now_ms);
 enum err engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
     struct bytes state, unsigned trailing);
 
-/* A configuration entry that was applied; the caller tells each once. */
+/* A configuration entry that was applied.  The engine sees commits itself:
+ * nothing is left to do here. */
 enum err engine_config_committed(
     struct engine *e, uint64_t now_ms, uint64_t index);
 
@@ -158,6 +167,9 @@ enum engine_state engine_state(const struct engine *e);
 uint64_t engine_term(const struct engine *e);
 uint64_t engine_vote(const struct engine *e);
 uint64_t engine_leader(const struct engine *e); /* id, or 0 */
+/* Below the entries of a snapshot that is being installed, and below an
+ * opening entry that is not durable; else as raft counts.  It may run ahead
+ * of the own disk. */
 uint64_t engine_commit(const struct engine *e);
 uint64_t engine_last(const struct engine *e); /* index */
 uint64_t engine_first(const struct engine *e); /* lowest kept, or last + 1 */

@@ -12,6 +12,9 @@
 /* Debian 12's own 0.15 commits entries that it must not (T1, T28). */
 static_assert(RAFT_VERSION_NUMBER >= 2201, "libraft 0.22.1 or newer");
 
+#define ENGINE_CONFIG_MAX \
+	(16 + ENGINE_MEMBERS_MAX * (9 + ENGINE_ADDRESS_MAX)) /* bytes */
+
 struct engine {
 	struct raft raft;
 	struct engine_options o;
@@ -24,7 +27,10 @@ struct engine {
 	/* Being installed: told to libraft when it is durable. */
 	struct raft_snapshot_metadata installing;
 	bool is_installing;
+	uint64_t held_commit; /* what is told while it is being installed */
 	uint64_t durable;
+	uint64_t open_index; /* engine_boot's `open`, until durable; 0 */
+	uint64_t own_term; /* voted for ourselves in it, as the only voter */
 	struct engine_config config;
 	uint64_t config_index;
 	struct engine_effects x; /* since the last take */
@@ -34,6 +40,7 @@ struct engine {
 /* A message as it is on the wire, besides what libraft keeps of it. */
 struct engine_extra {
 	uint8_t hash[32]; /* AE: H of the previous entry; IS: H_last */
+	bool stale; /* of an older term than ours */
 };
 
 /* One raft_step, and everything that it asks for.  `x` is for a message. */
@@ -45,6 +52,14 @@ void engine_note_append(struct engine *e, uint64_t from);
 /* The configuration in force is the last one in the log, committed or not
  * (raft dissertation, 4.1). */
 void engine_find_config(struct engine *e);
+/* Tells libraft that the configuration at `index` is committed. */
+enum err engine_settle(struct engine *e, uint64_t now_ms, uint64_t index);
+/* We are the one voter of the configuration in force. */
+bool engine_only_voter(const struct engine *e);
+/* Whether one change leads from `a` to `b`: libraft keeps what it knows of
+ * the members by their place, and checks nothing. */
+bool engine_one_change(
+    const struct engine_config *a, const struct engine_config *b);
 
 /* Appends the bytes of `m`; AppendEntries are filled from the log, snapshot
  * messages from `snap`. */

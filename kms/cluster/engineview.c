@@ -48,7 +48,15 @@ engine_leader(const struct engine *e)
 uint64_t
 engine_commit(const struct engine *e)
 {
-	return raft_commit_index(&e->raft);
+	uint64_t commit = raft_commit_index(&e->raft);
+
+	/* The snapshot's entries count when it is there, the opening entry
+	 * when it is durable. */
+	if (e->is_installing && commit > e->held_commit)
+		commit = e->held_commit;
+	if (e->open_index != 0 && commit >= e->open_index)
+		commit = e->open_index - 1;
+	return commit;
 }
 
 uint64_t

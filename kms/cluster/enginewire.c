@@ -1,4 +1,4 @@
-/* Bytes of raft's messages, and of a configuration.
+/* Bytes of raft's messages; those of a configuration are in engineconf.c.
  *
  *   message  type u8 | version u8 | term u64 | body
  *   1 append entries   prev index u64, prev term u64, prev hash 32,
@@ -9,9 +9,7 @@
  *   4 ... result       flags u8, features u16, capacity u16
  *   5 install snapshot last index u64, last term u64, hash 32,
  *                      config index u64, length u32, config, length u32, data
- *   6 timeout now      last index u64, last term u64
- *   config             version u8 = 1, n u64le, n * (id u64le, address, NUL,
- *                      role u8), zeros up to a multiple of 8 */
+ *   6 timeout now      last index u64, last term u64 */
 #include <string.h>
 
 #include "common/base/rd.h"
@@ -19,131 +17,7 @@
 #include "kms/cluster/engine_int.h"
 
 #define SNAPSHOT_MAX (48u << 20)
-#define CONFIG_MAX (16 + ENGINE_MEMBERS_MAX * (9 + ENGINE_ADDRESS_MAX))
-
-/* ---- configurations: libraft's own encoding, read strictly ---- */
-
-enum err
-engine_config_write(struct buf *out, const struct engine_config *c)
-{
-	uint8_t b[CONFIG_MAX];
-	struct wr w = { .p = b, .cap = sizeof b };
-
-	if (c->n == 0 || c->n > ENGINE_MEMBERS_MAX)
-		return ERR_MALFORMED;
-	wr_u8(&w, 1);
-	wr_le64(&w, c->n);
-	for (unsigned i = 0; i < c->n; i++) {
-		size_t len = strnlen(c->member[i].address, ENGINE_ADDRESS_MAX);
-
-		if (len == 0 || len == ENGINE_ADDRESS_MAX)
-			return ERR_MALFORMED;
-		wr_le64(&w, c->member[i].id);
-		wr_bytes(&w, c->member[i].address, len + 1);
-		wr_u8(&w, (uint8_t)c->member[i].role);
-	}
-	wr_zero(&w, (8 - w.len % 8) % 8);
-	if (!wr_ok(&w))
-		return ERR_LIMIT;
-	return buf_append(out, b, w.len, SIZE_MAX);
-}
-
-static bool
-read_member(struct rd *r, struct engine_member *m)
-{
-	uint64_t id = rd_le64(r);
-	const uint8_t *nul =
-	    r->bad || r->left == 0 ? NULL : memchr(r->p, 0, r->left);
-	size_t len = nul == NULL ? 0 : (size_t)(nul - r->p);
-	const uint8_t *p = rd_bytes(r, len + 1);
-	uint8_t role = rd_u8(r);
-
-	if (r->bad || nul == NULL || id == 0 || role > ENGINE_SPARE ||
-	    len == 0 || len >= ENGINE_ADDRESS_MAX)
-		return false;
-	*m = (struct engine_member){ .id = id, .role = role };
-	memcpy(m->address, p, len + 1);
-	return true;
-}
-
-enum err
-engine_config_parse(struct engine_config *out, struct bytes in)
-{
-	struct rd r = { .p = in.p, .left = in.len };
-	struct engine_config c = { 0 };
-	uint8_t version = rd_u8(&r);
-	uint64_t n = rd_le64(&r);
-
-	if (version != 1 || n == 0 || n > ENGINE_MEMBERS_MAX)
-		return ERR_MALFORMED;
-	for (c.n = 0; c.n < n; c.n++) {
-		if (!read_member(&r, &c.member[c.n]))
-			return ERR_MALFORMED;
-		for (unsigned j = 0; j < c.n; j++)
-			if (c.member[j].id == c.member[c.n].id)
-				return ERR_MALFORMED;
-	}
-	if (in.len % 8 != 0 || r.left >= 8)
-		return ERR_MALFORMED;
-	while (r.left > 0)
-		if (rd_u8(&r) != 0)
-			return ERR_MALFORMED;
-	*out = c;
-	return ERR_OK;
-}
-
-static int
-to_raft_role(enum engine_role r)
-{
-	switch (r) {
-	case ENGINE_STANDBY:
-		return RAFT_STANDBY;
-	case ENGINE_VOTER:
-		return RAFT_VOTER;
-	case ENGINE_SPARE:
-		return RAFT_SPARE;
-	}
-	return RAFT_SPARE;
-}
-
-enum err
-enginewire_to_raft(
-    struct raft_configuration *out, const struct engine_config *c)
-{
-	raft_configuration_init(out);
-	for (unsigned i = 0; i < c->n; i++)
-		if (raft_configuration_add(out, c->member[i].id,
-			c->member[i].address,
-			to_raft_role(c->member[i].role)) != 0) {
-			raft_configuration_close(out);
-			return ERR_NOMEM;
-		}
-	return ERR_OK;
-}
-
-enum err
-enginewire_from_raft(
-    struct engine_config *out, const struct raft_configuration *c)
-{
-	struct engine_config o = { .n = c->n };
-
-	if (c->n > ENGINE_MEMBERS_MAX)
-		return ERR_LIMIT;
-	for (unsigned i = 0; i < c->n; i++) {
-		size_t len = strlen(c->servers[i].address);
-
-		if (len >= ENGINE_ADDRESS_MAX)
-			return ERR_LIMIT;
-		o.member[i].id = c->servers[i].id;
-		memcpy(o.member[i].address, c->servers[i].address, len + 1);
-		o.member[i].role = c->servers[i].role == RAFT_VOTER
-		    ? ENGINE_VOTER
-		    : c->servers[i].role == RAFT_STANDBY ? ENGINE_STANDBY
-							 : ENGINE_SPARE;
-	}
-	*out = o;
-	return ERR_OK;
-}
+#define NUMBER_MAX (1ull << 62) /* terms and indexes: none wraps around */
 
 /* ---- writing ---- */
 
@@ -313,15 +187,28 @@ known_kind(uint8_t k)
 	return k == ENTRY_COMMAND || k == ENTRY_BARRIER || k == ENTRY_CONFIG;
 }
 
-/* First pass: is it well formed, and how many bytes are there? */
+/* The index and term of an entry, or of none. */
 static bool
-measure_entries(struct rd r, uint32_t n, size_t *total)
+is_place(uint64_t index, uint64_t term, uint64_t term_max)
 {
+	return index < NUMBER_MAX && term <= term_max &&
+	    (index == 0) == (term == 0);
+}
+
+/* First pass: is it well formed, and how many bytes are there?  Terms never
+ * fall along a log, nor exceed its leader's; libraft relies on it. */
+static bool
+measure_entries(struct rd r, const struct raft_append_entries *a, size_t *total)
+{
+	uint64_t least = a->prev_log_term > 0 ? a->prev_log_term : 1;
+
 	*total = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		(void)rd_be64(&r);
-		if (!known_kind(rd_u8(&r)))
+	for (uint32_t i = 0; i < a->n_entries; i++) {
+		uint64_t term = rd_be64(&r);
+
+		if (term < least || term > a->term || !known_kind(rd_u8(&r)))
 			return false;
+		least = term;
 
 		uint32_t len = rd_be32(&r);
 
@@ -358,7 +245,7 @@ read_entries(struct raft_append_entries *a, struct rd *r, uint32_t n)
 
 	a->entries = NULL;
 	a->n_entries = n;
-	if (n > ENGINE_BATCH || !measure_entries(*r, n, &total))
+	if (n > ENGINE_BATCH || !measure_entries(*r, a, &total))
 		return ERR_MALFORMED;
 	if (n == 0)
 		return ERR_OK;
@@ -415,9 +302,10 @@ read_snapshot(
 	conf = rd_bytes(r, conf_len);
 	data_len = rd_be32(r);
 	data = rd_bytes(r, data_len);
-	if (!rd_done(r) || hash == NULL || conf_len > CONFIG_MAX ||
+	if (!rd_done(r) || hash == NULL || conf_len > ENGINE_CONFIG_MAX ||
 	    data_len > SNAPSHOT_MAX || s->last_index == 0 ||
-	    s->conf_index > s->last_index ||
+	    !is_place(s->last_index, s->last_term, s->term) ||
+	    s->conf_index == 0 || s->conf_index > s->last_index ||
 	    engine_config_parse(&c, (struct bytes){ conf, conf_len }) != ERR_OK)
 		return ERR_MALFORMED;
 	memcpy(x->hash, hash, 32);
@@ -437,6 +325,7 @@ read_snapshot(
 static enum err
 read_append(struct raft_append_entries *a, struct engine_extra *x, struct rd *r)
 {
+	static const uint8_t zeros[32];
 	const uint8_t *hash;
 	uint32_t n;
 
@@ -445,8 +334,9 @@ read_append(struct raft_append_entries *a, struct engine_extra *x, struct rd *r)
 	hash = rd_bytes(r, 32);
 	a->leader_commit = rd_be64(r);
 	n = rd_be32(r);
-	if (r->bad || hash == NULL ||
-	    (a->prev_log_index == 0) != (a->prev_log_term == 0))
+	if (r->bad || hash == NULL || a->leader_commit >= NUMBER_MAX ||
+	    !is_place(a->prev_log_index, a->prev_log_term, a->term) ||
+	    (a->prev_log_index == 0 && memcmp(hash, zeros, 32) != 0))
 		return ERR_MALFORMED;
 	memcpy(x->hash, hash, 32);
 	return read_entries(a, r, n);
@@ -459,7 +349,11 @@ read_result(struct raft_append_entries_result *a, struct rd *r)
 	a->last_log_index = rd_be64(r);
 	a->features = rd_be16(r);
 	a->capacity = rd_be16(r);
-	return rd_done(r) ? ERR_OK : ERR_MALFORMED;
+	return rd_done(r) && a->rejected < NUMBER_MAX &&
+		a->last_log_index < NUMBER_MAX &&
+		(a->rejected == 0 || a->last_log_index < a->rejected)
+	    ? ERR_OK
+	    : ERR_MALFORMED;
 }
 
 static enum err
@@ -473,7 +367,21 @@ read_vote(struct raft_request_vote *v, struct rd *r)
 	flags = rd_u8(r);
 	v->disrupt_leader = (flags & 1) != 0;
 	v->pre_vote = (flags & 2) != 0;
-	return rd_done(r) && flags < 4 ? ERR_OK : ERR_MALFORMED;
+	return rd_done(r) && flags < 4 && v->candidate_id != 0 &&
+		is_place(v->last_log_index, v->last_log_term, v->term)
+	    ? ERR_OK
+	    : ERR_MALFORMED;
+}
+
+static enum err
+read_timeout(struct raft_timeout_now *t, struct rd *r)
+{
+	t->last_log_index = rd_be64(r);
+	t->last_log_term = rd_be64(r);
+	return rd_done(r) &&
+		is_place(t->last_log_index, t->last_log_term, t->term)
+	    ? ERR_OK
+	    : ERR_MALFORMED;
 }
 
 static enum err
@@ -488,6 +396,17 @@ read_vote_result(struct raft_request_vote_result *v, struct rd *r)
 	return rd_done(r) && flags < 4 ? ERR_OK : ERR_MALFORMED;
 }
 
+/* What libraft 0.22 writes.  It takes older ones for promises that the
+ * sender did not make: a pre-vote of version 1 counts as a vote. */
+static uint8_t
+version_of(uint8_t type)
+{
+	return type == RAFT_APPEND_ENTRIES_RESULT ||
+		type == RAFT_REQUEST_VOTE || type == RAFT_REQUEST_VOTE_RESULT
+	    ? 2
+	    : 0;
+}
+
 enum err
 enginewire_read(struct raft_message *m, struct engine_extra *x, struct bytes in)
 {
@@ -497,7 +416,8 @@ enginewire_read(struct raft_message *m, struct engine_extra *x, struct bytes in)
 
 	*m = (struct raft_message){ 0 };
 	*x = (struct engine_extra){ 0 };
-	if (r.bad || term == 0)
+	if (r.bad || term == 0 || term >= NUMBER_MAX ||
+	    version != version_of(type))
 		return ERR_MALFORMED;
 	switch (type) {
 	case RAFT_APPEND_ENTRIES:
@@ -529,9 +449,7 @@ enginewire_read(struct raft_message *m, struct engine_extra *x, struct bytes in)
 		m->type = RAFT_TIMEOUT_NOW;
 		m->timeout_now.version = version;
 		m->timeout_now.term = term;
-		m->timeout_now.last_log_index = rd_be64(&r);
-		m->timeout_now.last_log_term = rd_be64(&r);
-		return rd_done(&r) ? ERR_OK : ERR_MALFORMED;
+		return read_timeout(&m->timeout_now, &r);
 	default:
 		return ERR_MALFORMED;
 	}

@@ -158,11 +158,14 @@ struct kms_node {
 	struct metrics metrics;
 	struct service *service;
 	struct channel_server *server;
+	struct incarnation *incarnation; /* NULL: no links */
+	struct links *links;
 	char url[64];
 	/* What the loop is asked to do. */
 	void (*task)(struct kms_node *n);
 	void (*fn)(const struct cluster *c, void *arg);
 	void *arg;
+	struct links_stats links_stats;
 	sem_t done;
 };
 
@@ -239,6 +242,27 @@ configure(struct kms_node *n, const struct kms_world *w, const char *slot,
 }
 
 static void
+hear(void *cookie, const struct member *from, struct bytes bytes)
+{
+	(void)cookie;
+	(void)from;
+	(void)bytes;
+}
+
+static void
+open_links(struct kms_node *n)
+{
+	struct links_options o = { .loop = &n->loop,
+		.cx = &n->cx,
+		.slot = n->cfg.slot,
+		.on_message = hear };
+
+	cr_assert_eq(incarnation_new(&n->incarnation), ERR_OK);
+	o.incarnation = n->incarnation;
+	cr_assert_eq(links_new(&n->links, &o), ERR_OK);
+}
+
+static void
 open_service(struct kms_node *n)
 {
 	struct cluster_options co = { .loop = &n->loop,
@@ -254,10 +278,12 @@ open_service(struct kms_node *n)
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.self = n->self,
-		.metrics = &n->metrics };
+		.metrics = &n->metrics,
+		.links = n->links };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,
-		.on_request = service_on_request };
+		.on_request = service_on_request,
+		.on_close = service_on_close };
 
 	cr_assert_eq(cluster_new(&n->cluster, &co), ERR_OK);
 	so.cluster = n->cluster;
@@ -266,11 +292,13 @@ open_service(struct kms_node *n)
 	channel_limits_default(&cso.limits);
 	cr_assert_eq(channel_server_start(&n->server, &n->loop, &cso), ERR_OK);
 	service_set_server(n->service, n->server);
+	if (n->links != NULL)
+		links_set_server(n->links, n->server);
 }
 
-struct kms_node *
-kms_node_start(
-    struct kms_world *w, const char *slot, bool genesis, const char *peer)
+static struct kms_node *
+start(struct kms_world *w, const char *slot, bool genesis, const char *peer,
+    bool linked)
 {
 	struct kms_node *n = calloc(1, sizeof *n);
 	struct refusal why = { 0 };
@@ -286,6 +314,8 @@ kms_node_start(
 	    ERR_OK, "%s", why.detail);
 	self_channel(n->self, &n->cx);
 	cr_assert_eq(keyring_new(&n->keyring), ERR_OK);
+	if (linked)
+		open_links(n);
 	open_service(n);
 	(void)snprintf(n->url, sizeof n->url, "tcp://127.0.0.1:%u",
 	    (unsigned)channel_server_port(n->server));
@@ -293,7 +323,20 @@ kms_node_start(
 	return n;
 }
 
-/* As kmsd stops: requests, then steps, then sessions. */
+struct kms_node *
+kms_node_start(
+    struct kms_world *w, const char *slot, bool genesis, const char *peer)
+{
+	return start(w, slot, genesis, peer, false);
+}
+
+struct kms_node *
+kms_node_start_linked(struct kms_world *w, const char *slot)
+{
+	return start(w, slot, false, NULL, true);
+}
+
+/* As kmsd stops: requests, then steps, then links, then sessions. */
 static void
 server_stopped(void *cookie)
 {
@@ -303,11 +346,22 @@ server_stopped(void *cookie)
 }
 
 static void
-cluster_stopped(void *cookie)
+links_stopped(void *cookie)
 {
 	struct kms_node *n = cookie;
 
 	channel_server_stop(n->server, server_stopped, n);
+}
+
+static void
+cluster_stopped(void *cookie)
+{
+	struct kms_node *n = cookie;
+
+	if (n->links != NULL)
+		links_stop(n->links, links_stopped, n);
+	else
+		links_stopped(n);
 }
 
 static void
@@ -331,6 +385,8 @@ kms_node_stop(struct kms_node *n)
 	cr_assert_eq(pthread_join(n->thread, NULL), 0);
 	cr_assert_eq(uv_loop_close(&n->loop), 0);
 	service_free(n->service);
+	links_free(n->links);
+	incarnation_free(n->incarnation);
 	cluster_free(n->cluster);
 	keyring_free(n->keyring);
 	self_close(n->self);
@@ -356,6 +412,19 @@ struct keyring *
 kms_node_keyring(struct kms_node *n)
 {
 	return n->keyring;
+}
+
+static void
+task_links(struct kms_node *n)
+{
+	links_stats(n->links, &n->links_stats);
+}
+
+struct links_stats
+kms_node_links(struct kms_node *n)
+{
+	on_loop(n, task_links);
+	return n->links_stats;
 }
 
 static void

@@ -41,6 +41,9 @@ struct kms_node; /* opaque */
  * node's URL, or NULL. */
 struct kms_node *kms_node_start(
     struct kms_world *w, const char *slot, bool genesis, const char *peer);
+/* The same with links, as slot `slot`, that dial nobody. */
+struct kms_node *kms_node_start_linked(struct kms_world *w, const char *slot);
+struct links_stats kms_node_links(struct kms_node *n);
 void kms_node_stop(struct kms_node *n);
 const char *kms_node_url(const struct kms_node *n);
 struct metrics *kms_node_metrics(struct kms_node *n);
