@@ -270,7 +270,7 @@ can_commit(struct core *c, const struct engine_config *k)
 			continue;
 		alive += k->member[i].id == c->id ||
 		    (p != NULL && !p->denied &&
-			c->now - p->heard_ms < c->o.timing.evict_ms);
+			c->now - p->heard_ms < c->o.timing.election_ms);
 	}
 	return alive > core_voters(k) / 2;
 }

@@ -98,6 +98,9 @@ enum err engine_tick(struct engine *e, uint64_t now_ms);
 enum err engine_receive(
     struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message);
 
+/* Whether a message asks for a vote; it may be anything. */
+bool engine_is_vote_request(struct bytes message);
+
 /* engine_submit appends `n` entries of one kind (leader only).
  * ERR_AGAIN: not the leader, or busy changing the configuration. */
 enum err engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
