@@ -256,7 +256,27 @@ change(struct core *c, const struct engine_config *next, const char *what,
 	}
 }
 
-static void
+/* Could a majority of its voters commit this configuration now?  It counts
+ * from when it is in the log: one that cannot be committed blocks all. */
+static bool
+can_commit(struct core *c, const struct engine_config *k)
+{
+	unsigned alive = 0;
+
+	for (unsigned i = 0; i < k->n; i++) {
+		const struct core_peer *p = core_find_peer(c, k->member[i].id);
+
+		if (k->member[i].role != ENGINE_VOTER)
+			continue;
+		alive += k->member[i].id == c->id ||
+		    (p != NULL && !p->denied &&
+			c->now - p->heard_ms < c->o.timing.election_ms);
+	}
+	return alive > core_voters(k) / 2;
+}
+
+/* Whether it could be done. */
+static bool
 remove_member(struct core *c, unsigned at, const char *what)
 {
 	struct engine_config k = *engine_config(c->engine);
@@ -265,20 +285,26 @@ remove_member(struct core *c, unsigned at, const char *what)
 	for (unsigned i = at; i + 1 < k.n; i++)
 		k.member[i] = k.member[i + 1];
 	k.member[--k.n] = (struct engine_member){ 0 };
+	if (!can_commit(c, &k))
+		return false;
 	if (core_voters(&k) < min_voters(c))
 		core_tell(c, true, "below_quorum", "",
 		    "%u voters are left, %u seats: admit nodes",
 		    core_voters(&k), c->view.n_seats);
 	change(c, &k, what, gone.address);
+	return true;
 }
 
-static void
+static bool
 set_role(struct core *c, unsigned at, enum engine_role role, const char *what)
 {
 	struct engine_config k = *engine_config(c->engine);
 
 	k.member[at].role = role;
+	if (!can_commit(c, &k))
+		return false;
 	change(c, &k, what, k.member[at].address);
+	return true;
 }
 
 static bool
@@ -350,23 +376,25 @@ remove_one(struct core *c)
 		}
 		if (p != NULL && p->denied) {
 			p->why = LEFT_DENIED;
-			remove_member(c, i, "member_denied");
-			return true;
+			if (remove_member(c, i, "member_denied"))
+				return true;
+			continue;
 		}
 		if (!c->o.unsafe_plain &&
 		    (core_seat(c, slot) == NULL ||
 			(p != NULL && !seated(c, &p->who)))) {
 			if (p != NULL)
 				p->why = LEFT_REMOVED;
-			remove_member(c, i, "member_removed");
-			return true;
+			if (remove_member(c, i, "member_removed"))
+				return true;
+			continue;
 		}
 		if (p != NULL && p->leaves &&
 		    (m->role != ENGINE_VOTER ||
 			core_voters(k) - 1 >= min_voters(c))) {
 			p->why = LEFT_STOPPED;
-			remove_member(c, i, "member_left");
-			return true;
+			if (remove_member(c, i, "member_left"))
+				return true;
 		}
 	}
 	return false;
@@ -393,17 +421,17 @@ replace_one(struct core *c)
 			continue; /* two learners: settled from the other */
 		if (!silent(c, old, c->o.timing.evict_ms) &&
 		    !(old != NULL && old->leaves)) {
-			if (silent(c, p, c->o.timing.evict_ms)) {
-				remove_member(c, i, "learner_gone");
+			if (silent(c, p, c->o.timing.evict_ms) &&
+			    remove_member(c, i, "learner_gone"))
 				return true;
-			}
 			continue;
 		}
 		if (engine_match(c->engine, k->member[i].id) + CAUGHT_UP <
 		    engine_last(c->engine))
 			continue;
-		remove_member(c, (unsigned)(h - k->member), "member_replaced");
-		return true;
+		if (remove_member(
+			c, (unsigned)(h - k->member), "member_replaced"))
+			return true;
 	}
 	return false;
 }
@@ -428,8 +456,8 @@ promote_one(struct core *c)
 		/* I6: nobody votes with less than what is committed. */
 		if (engine_match(c->engine, p->id) < engine_commit(c->engine))
 			continue;
-		set_role(c, i, ENGINE_VOTER, "member_admitted");
-		return true;
+		if (set_role(c, i, ENGINE_VOTER, "member_admitted"))
+			return true;
 	}
 	return false;
 }
@@ -491,8 +519,8 @@ demote_one(struct core *c)
 		if (!silent(c, p, c->o.timing.demote_ms) &&
 		    !too_slow(c, p, k->member[i].id))
 			continue;
-		set_role(c, i, ENGINE_STANDBY, "voter_demoted");
-		return;
+		if (set_role(c, i, ENGINE_STANDBY, "voter_demoted"))
+			return;
 	}
 }
 
