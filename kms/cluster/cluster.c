@@ -14,6 +14,7 @@
 #include "kms/cluster/cluster_int.h"
 
 #define WATCH_MS 500
+#define DISK_RETRY_MS 10000
 
 const char *
 cluster_phase_text(enum cluster_phase p)
@@ -176,7 +177,15 @@ on_timer(uv_timer_t *t)
 static void
 on_watch(uv_timer_t *t)
 {
-	watch_begin(t->data);
+	struct cluster *c = t->data;
+
+	if (c->o.disk_trouble != ERR_OK && !c->halted &&
+	    clock_boot_ms() - c->started_ms >= DISK_RETRY_MS) {
+		c->halted = true;
+		c->o.on_halt(c->o.cookie, HALT_DISK);
+		return;
+	}
+	watch_begin(c);
 }
 
 static void
@@ -344,6 +353,11 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 		return e;
 	c->o = *o;
 	c->store = o->store;
+	c->started_ms = clock_boot_ms();
+	if (o->disk_trouble != ERR_OK)
+		(void)refuse(&c->info.disk, REASON_INTERNAL,
+		    "the disk cannot be written: %s",
+		    err_text(o->disk_trouble));
 	memcpy(c->self.slot, o->cfg->slot, strnlen(o->cfg->slot, SLOT_MAX - 1));
 	memcpy(c->self.incarnation, incarnation_id(o->incarnation),
 	    INCARNATION_ID_LEN);

@@ -106,6 +106,7 @@ struct cluster {
 	} * late; /* owns: refused at once, told in the next turn */
 
 	bool halted, stopping;
+	uint64_t started_ms;
 	unsigned open_handles; /* of uv, and the links */
 	void (*done)(void *cookie);
 	void *done_cookie;

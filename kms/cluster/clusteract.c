@@ -7,22 +7,7 @@
 #include "common/base/secret.h"
 #include "kms/cluster/cluster_int.h"
 
-static void
-disk_failed(struct cluster *c, enum err e)
-{
-	struct core_event ev = { .kind = CORE_MAY_LEAD };
-
-	/* The disk is a cache: this node goes on from memory, does not lead,
-	 * and says so.  What it acknowledged is on the others. */
-	c->store = NULL;
-	c->info.disk_failed = true;
-	(void)refuse(
-	    &c->info.disk, REASON_INTERNAL, "a write failed: %s", err_text(e));
-	log_event(LOG_ERROR, "store_failed", log_str("what", "log"),
-	    log_str("cause", err_text(e)));
-	ev.now_ms = clock_boot_ms();
-	(void)!core_step(c->core, &ev);
-}
+static void do_halt(struct cluster *c, enum core_halt why);
 
 static void
 do_write(struct cluster *c, const struct core_write *w)
@@ -39,10 +24,15 @@ do_write(struct cluster *c, const struct core_write *w)
 		else
 			store_abort(c->store);
 	}
-	if (e != ERR_OK)
-		disk_failed(c, e);
-	else
+	if (e == ERR_OK) {
 		c->info.store_commits++;
+		return;
+	}
+	/* What was not written must not be acknowledged (I2, I8): this life
+	 * ends before anything leaves, and the next one waits for its disk. */
+	log_event(LOG_ERROR, "store_failed", log_str("what", "log"),
+	    log_str("cause", err_text(e)));
+	do_halt(c, HALT_DISK);
 }
 
 void
@@ -185,6 +175,8 @@ do_halt(struct cluster *c, enum core_halt why)
 void
 clusteract(struct cluster *c, struct core_action *a, uint64_t *wrote)
 {
+	if (c->halted)
+		return;
 	switch (a->kind) {
 	case CORE_WRITE:
 		do_write(c, &a->write);

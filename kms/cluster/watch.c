@@ -110,7 +110,7 @@ boot(struct cluster *c, const struct watch *w)
 {
 	struct core_event e = { .kind = CORE_BOOT };
 
-	if (c->booted)
+	if (c->booted || c->o.disk_trouble != ERR_OK)
 		return;
 	memcpy(c->self.device_id, w->self.boot.device_id, 32);
 	memcpy(c->self.mr_aggregated, w->self.boot.mr_aggregated, 32);
@@ -222,7 +222,7 @@ apply_outcome(struct cluster *c, struct watch *w)
 		links_drop(c->links, w->peer[i].incarnation);
 	}
 	e = (struct core_event){ .kind = CORE_MAY_LEAD,
-		.may_lead = !w->self_denied && !c->info.disk_failed };
+		.may_lead = !w->self_denied };
 	cluster_event(c, &e);
 	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
 		begin_genesis(c, w);
