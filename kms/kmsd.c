@@ -32,6 +32,7 @@ struct node {
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
+	enum err disk_trouble; /* it should be there, and cannot be used */
 	struct floors *floors;
 	struct keyring *keyring;
 	struct anchor *anchor;
@@ -158,6 +159,22 @@ set_aside(const char *dir)
 	return ERR_OK;
 }
 
+/* A disk that takes nothing is found out before it is needed. */
+static enum err
+probe(struct store *s)
+{
+	enum err e = store_begin(s);
+
+	if (e == ERR_OK)
+		e = store_put(s, STORE_META, BYTES_STR("probe"),
+		    BYTES_STR("as much as a small log entry has"));
+	if (e != ERR_OK) {
+		store_abort(s);
+		return e;
+	}
+	return store_commit(s);
+}
+
 static enum err
 open_store(struct node *n)
 {
@@ -184,6 +201,16 @@ open_store(struct node *n)
 		e = store_open(&n->store, &o, key);
 	if (e == ERR_CORRUPT && set_aside(dir) == ERR_OK)
 		e = store_open(&n->store, &o, key);
+	if (e == ERR_OK)
+		e = probe(n->store);
+	if (e == ERR_IO || e == ERR_LIMIT) {
+		log_event(
+		    LOG_ERROR, "disk_unusable", log_str("cause", err_text(e)));
+		store_close(n->store);
+		n->store = NULL;
+		n->disk_trouble = e;
+		e = ERR_OK;
+	}
 	secret_wipe(key, sizeof key);
 	return e;
 }
@@ -212,6 +239,7 @@ open_cluster(struct node *n)
 	const struct cluster_options co = { .loop = &n->loop,
 		.cfg = &n->cfg,
 		.store = n->store,
+		.disk_trouble = n->disk_trouble,
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.view = n->view,

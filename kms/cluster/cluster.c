@@ -354,6 +354,7 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 	c->o = *o;
 	c->store = o->store;
 	c->started_ms = clock_boot_ms();
+	c->info.disk_unusable = o->disk_trouble != ERR_OK;
 	if (o->disk_trouble != ERR_OK)
 		(void)refuse(&c->info.disk, REASON_INTERNAL,
 		    "the disk cannot be written: %s",

@@ -114,6 +114,7 @@ bool cluster_genesis(const struct cluster *c, struct cluster_genesis *out);
 
 /* For operators. */
 struct cluster_info {
+	bool disk_unusable; /* this life only says so */
 	struct refusal disk; /* why the disk was refused, or cannot be used */
 	bool self_denied;
 	struct refusal waiting; /* why it is not READY */
