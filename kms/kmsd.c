@@ -20,6 +20,7 @@
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
 #define REBIRTH_US 300000
+#define RETRY_US 5000000 /* after a start that failed */
 
 struct node {
 	struct kmsd_config cfg;
@@ -413,6 +414,18 @@ on_signal(uv_signal_t *sig, int number)
 	cluster_drain(n->cluster);
 }
 
+#define REBORN "KMSD_REBORN" /* in the environment of a later life */
+
+static _Noreturn void
+reborn(char **argv, useconds_t wait_us)
+{
+	(void)usleep(wait_us);
+	(void)setenv(REBORN, "1", 1);
+	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	(void)execv("/proc/self/exe", argv);
+	abort();
+}
+
 /* This life is over.  Another one may begin: it has nothing of this one, so
  * the process is made anew (P7, P8). */
 static void
@@ -426,10 +439,7 @@ on_halt(void *cookie, enum core_halt why)
 	}
 	if (n->draining)
 		exit(0);
-	(void)usleep(REBIRTH_US);
-	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	(void)execv("/proc/self/exe", n->argv);
-	abort();
+	reborn(n->argv, REBIRTH_US);
 }
 
 static void
@@ -521,8 +531,13 @@ main(int argc, char **argv)
 		free(n);
 		return rc;
 	}
-	if (start(n) != ERR_OK)
-		return 1; /* nothing is under way that needs an orderly end */
+	if (start(n) != ERR_OK) {
+		/* Nothing is under way that needs an orderly end.  Who has
+		 * been up before does not die of a passing trouble. */
+		if (getenv(REBORN) != NULL)
+			reborn(argv, RETRY_US);
+		return 1;
+	}
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&n->loop);
 	node_free(n);
