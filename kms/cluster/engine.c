@@ -289,6 +289,19 @@ same_history(const struct engine *e, const struct raft_append_entries *a,
 	    memcmp(hash, x->hash, sizeof hash) == 0;
 }
 
+/* libraft 0.22 takes min(leader_commit, last entry of the message) as its own
+ * commit index even if that is lower: a leader that probes again from further
+ * back would make it go back. */
+static void
+never_back(const struct engine *e, struct raft_append_entries *a)
+{
+	uint64_t commit = engine_commit(e);
+
+	if (a->prev_log_index + a->n_entries < commit &&
+	    a->leader_commit > commit)
+		a->leader_commit = commit;
+}
+
 enum err
 engine_receive(
     struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message)
@@ -320,6 +333,7 @@ engine_receive(
 			enginewire_free(&m);
 			return ERR_CORRUPT;
 		}
+		never_back(e, &m.append_entries);
 		entries = m.append_entries.entries;
 	}
 	if (m.type == RAFT_INSTALL_SNAPSHOT &&
