@@ -48,15 +48,28 @@ send_join(struct core *c)
 	core_send(c, &anybody, &m, true);
 }
 
+/* A member that nobody confirms may have been replaced, by nodes that it does
+ * not know: it knocks at every door, and is told (P8). */
+static bool
+is_lost(const struct core *c)
+{
+	return c->phase == CORE_MEMBER && !core_leads(c) &&
+	    !c->o.unsafe_plain &&
+	    c->now - c->confirmed_ms > 2ull * c->o.timing.evict_ms;
+}
+
 void
 core_join_tick(struct core *c)
 {
+	bool lost = is_lost(c);
+
 	if (c->phase != CORE_JOINING && c->phase != CORE_LEARNING &&
-	    c->phase != CORE_RECOVERING)
+	    c->phase != CORE_RECOVERING && !lost)
 		return;
 	if (c->now < c->next_join_ms)
 		return;
-	c->next_join_ms = c->now + c->o.timing.join_ms;
+	c->next_join_ms =
+	    c->now + (lost ? c->o.timing.evict_ms : c->o.timing.join_ms);
 	send_join(c);
 }
 
@@ -171,6 +184,14 @@ join_request(struct core *c, struct core_peer *p, const struct corewire *m)
 	p->match = 0;
 	if (!core_leads(c))
 		return;
+	if (m->certified && m->generation == c->generation &&
+	    core_config_member(c, p->id) == NULL) {
+		/* Whoever was never a member does not mind. */
+		struct corewire gone = { .type = WIRE_EVICTED,
+			.index = engine_config_index(c->engine) };
+
+		core_send_id(c, p->id, &gone, false);
+	}
 	for (unsigned i = 0; i < m->n_points; i++)
 		if (m->point[i].index > p->match &&
 		    m->point[i].index <= engine_commit(c->engine) &&
