@@ -379,85 +379,8 @@ engine_tick(struct engine *e, uint64_t now_ms)
 	return engine_run(e, &ev, NULL);
 }
 
-<<<<<<< HEAD
 static enum err
 submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
-=======
-/* I9: the leader's chain and ours are one, as far as both have it. */
-static bool
-same_history(const struct engine *e, const struct raft_append_entries *a,
-    const struct engine_extra *x)
-{
-	uint64_t term;
-	uint8_t hash[32];
-
-	return !logcache_term(&e->log, a->prev_log_index, &term) ||
-	    term != a->prev_log_term ||
-	    !logcache_hash(&e->log, a->prev_log_index, hash) ||
-	    memcmp(hash, x->hash, sizeof hash) == 0;
-}
-
-/* libraft 0.22 takes min(leader_commit, last entry of the message) as its own
- * commit index even if that is lower: a leader that probes again from further
- * back would make it go back. */
-static void
-never_back(const struct engine *e, struct raft_append_entries *a)
-{
-	uint64_t commit = engine_commit(e);
-
-	if (a->prev_log_index + a->n_entries < commit &&
-	    a->leader_commit > commit)
-		a->leader_commit = commit;
-}
-
-enum err
-engine_receive(
-    struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message)
-{
-	struct raft_message m;
-	struct raft_event ev = { .time = now_ms,
-		.type = RAFT_RECEIVE,
-		.receive = { .message = &m } };
-	struct engine_extra extra;
-	struct raft_entry *entries = NULL;
-	enum err r;
-
-	if (!e->started)
-		return ERR_PHASE;
-	if ((r = enginewire_read(&m, &extra, message)) != ERR_OK)
-		return r;
-	m.server_id = from;
-	m.server_address = "peer";
-	if (m.type == RAFT_REQUEST_VOTE && m.request_vote.candidate_id != from)
-		return ERR_AUTH;
-	if (m.type == RAFT_APPEND_ENTRIES) {
-		if (!same_history(e, &m.append_entries, &extra)) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		/* libraft asserts that only one leader speaks in a term. */
-		if (m.append_entries.term == engine_term(e) &&
-		    engine_state(e) == ENGINE_LEADER) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		never_back(e, &m.append_entries);
-		entries = m.append_entries.entries;
-	}
-	if (m.type == RAFT_INSTALL_SNAPSHOT &&
-	    (e->is_installing || engine_state(e) == ENGINE_LEADER)) {
-		enginewire_free(&m);
-		return ERR_OK; /* raft sends it again */
-	}
-	r = engine_run(e, &ev, &extra);
-	/* The payloads were taken or freed by the step; the array is ours. */
-	raft_free(entries);
-	return r;
-}
-
-enum err
-engine_submit(struct engine *e, uint64_t now_ms, enum entry_kind kind,
->>>>>>> sim
     const struct bytes *data, size_t n, uint64_t *first_index)
 {
 	struct raft_event ev = { .time = now_ms, .type = RAFT_SUBMIT };
