@@ -78,6 +78,9 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 
 		devproof__kms__v1__epoch_public__init(&m->item[i]);
 		e = keyring_ca_cert(j->o->keyring, &m->cert[i], i);
+		/* Who does not hold the roots can tell all but this. */
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK;
 		m->item[i].number = en->pub.number;
 		m->item[i].k256_pub =
 		    msg_bytes(en->pub.k256.b, sizeof en->pub.k256.b);
