@@ -1,8 +1,10 @@
 /* kmsd: a KMS node.  Options and wiring; no logic. */
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -12,10 +14,13 @@
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
 #include "kms/service/admin.h"
+#include "kms/service/floors.h"
 
 #define STORE_MAP_MAX (1u << 30)
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
+#define REBIRTH_US 300000
+#define RETRY_US 5000000 /* after a start that failed */
 
 struct node {
 	struct kmsd_config cfg;
@@ -28,13 +33,18 @@ struct node {
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
+	enum err disk_trouble; /* it should be there, and cannot be used */
+	struct floors *floors;
 	struct keyring *keyring;
+	struct anchor *anchor;
+	struct incarnation *incarnation;
 	struct cluster *cluster;
 	struct metrics metrics;
 	struct service *service;
 	struct channel_server *server;
 	struct admin *admin;
-	bool stopping;
+	bool draining, stopping;
+	char **argv; /* borrows */
 };
 
 static const char usage[] =
@@ -93,7 +103,17 @@ open_chain(struct node *n)
 	} else {
 		return ERR_CONFIG;
 	}
+	struct anchor_options ao = { .chain_id = c->chain_id,
+		.urls = urls,
+		.n_urls = c->n_rpcs,
+		.timeout_ms = c->rpc_timeout_ms };
+
 	if ((e = chainview_new(&n->view, &o)) != ERR_OK)
+		return e;
+	ao.view = n->view;
+	memcpy(ao.contract, c->anchor_contract, sizeof ao.contract);
+	memcpy(ao.kms, c->kms_contract, sizeof ao.kms);
+	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK)
 		return e;
 	return gate_new(&n->gate, n->view, c->kms_contract);
 }
@@ -122,6 +142,40 @@ open_verifier(struct node *n)
 	return verifier_new(&n->verifier, &o);
 }
 
+/* A folder that is damaged, or of another node or cluster.  It is a cache, so
+ * the node begins without it; but nothing is deleted. */
+static enum err
+set_aside(const char *dir)
+{
+	char old[KMSD_PATH_MAX + 32];
+	int n = snprintf(
+	    old, sizeof old, "%s.refused-%lld", dir, (long long)clock_wall_s());
+	struct refusal why;
+
+	if (n < 0 || (size_t)n >= sizeof old || rename(dir, old) != 0)
+		return ERR_IO;
+	(void)refuse(&why, REASON_ROLLBACK,
+	    "not this node's store, or damaged: moved to %s", old);
+	log_event(LOG_ERROR, "disk_refused", log_why(&why));
+	return ERR_OK;
+}
+
+/* A disk that takes nothing is found out before it is needed. */
+static enum err
+probe(struct store *s)
+{
+	enum err e = store_begin(s);
+
+	if (e == ERR_OK)
+		e = store_put(s, STORE_META, BYTES_STR("probe"),
+		    BYTES_STR("as much as a small log entry has"));
+	if (e != ERR_OK) {
+		store_abort(s);
+		return e;
+	}
+	return store_commit(s);
+}
+
 static enum err
 open_store(struct node *n)
 {
@@ -146,11 +200,24 @@ open_store(struct node *n)
 	e = tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1");
 	if (e == ERR_OK)
 		e = store_open(&n->store, &o, key);
+	if (e == ERR_CORRUPT && set_aside(dir) == ERR_OK)
+		e = store_open(&n->store, &o, key);
+	if (e == ERR_OK)
+		e = probe(n->store);
+	if (e == ERR_IO || e == ERR_LIMIT) {
+		log_event(
+		    LOG_ERROR, "disk_unusable", log_str("cause", err_text(e)));
+		store_close(n->store);
+		n->store = NULL;
+		n->disk_trouble = e;
+		e = ERR_OK;
+	}
 	secret_wipe(key, sizeof key);
 	return e;
 }
 
 static void on_signal(uv_signal_t *sig, int number);
+static void on_halt(void *cookie, enum core_halt why);
 
 static enum err
 open_loop(struct node *n)
@@ -173,11 +240,17 @@ open_cluster(struct node *n)
 	const struct cluster_options co = { .loop = &n->loop,
 		.cfg = &n->cfg,
 		.store = n->store,
+		.disk_trouble = n->disk_trouble,
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.view = n->view,
+		.anchor = n->anchor,
 		.self = n->self,
-		.cx = &n->cx };
+		.verifier = n->verifier,
+		.cx = &n->cx,
+		.incarnation = n->incarnation,
+		.on_halt = on_halt,
+		.cookie = n };
 
 	return cluster_new(&n->cluster, &co);
 }
@@ -194,7 +267,8 @@ open_service(struct node *n)
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,
-		.on_request = service_on_request };
+		.on_request = service_on_request,
+		.on_close = service_on_close };
 	enum err e = service_new(&n->service, &so);
 
 	if (e != ERR_OK)
@@ -218,6 +292,7 @@ open_admin(struct node *n)
 		.self = n->self,
 		.server = n->server,
 		.metrics = &n->metrics,
+		.floors = verifier_floors(n->verifier),
 		.simulated_root = buf_view(&n->simulated_root) };
 
 	return admin_start(&n->admin, &ao);
@@ -247,8 +322,13 @@ start(struct node *n)
 	what = "sealed store";
 	if ((e = open_store(n)) != ERR_OK)
 		goto done;
+	what = "evaluation numbers";
+	if ((e = floors_open(&n->floors, &n->loop, n->store,
+		 verifier_floors(n->verifier))) != ERR_OK)
+		goto done;
 	what = "cluster";
 	if ((e = keyring_new(&n->keyring)) != ERR_OK ||
+	    (e = incarnation_new(&n->incarnation)) != ERR_OK ||
 	    (e = open_cluster(n)) != ERR_OK)
 		goto done;
 	what = "listen";
@@ -257,11 +337,13 @@ start(struct node *n)
 	what = "admin";
 	if ((e = open_admin(n)) != ERR_OK)
 		goto done;
-	cluster_start(n->cluster);
+	what = "links";
+	if ((e = cluster_start(n->cluster, n->server)) != ERR_OK)
+		goto done;
 	log_event(LOG_INFO, "started", log_str("slot", n->cfg.slot),
 	    log_u64("port", channel_server_port(n->server)),
 	    log_u64("admin_port", admin_port(n->admin)),
-	    log_hex("incarnation", cluster_incarnation(n->cluster), 32),
+	    log_hex("incarnation", incarnation_id(n->incarnation), 32),
 	    log_str("simulated", n->cfg.simulated ? "yes" : "no"));
 done:
 	if (e != ERR_OK)
@@ -276,6 +358,7 @@ all_stopped(void *cookie)
 {
 	struct node *n = cookie;
 
+	floors_stop(n->floors);
 	uv_close((uv_handle_t *)&n->sigterm, NULL);
 	uv_close((uv_handle_t *)&n->sigint, NULL);
 }
@@ -305,15 +388,58 @@ service_stopped(void *cookie)
 }
 
 static void
+stop(struct node *n)
+{
+	if (n->stopping)
+		return;
+	n->stopping = true;
+	service_stop(n->service, service_stopped, n);
+}
+
+/* A first signal leaves the cluster in an orderly way (leadership and seat are
+ * handed on, within seconds); a second one does not wait for it. */
+static void
 on_signal(uv_signal_t *sig, int number)
 {
 	struct node *n = sig->data;
 
 	if (n->stopping || n->admin == NULL)
 		return;
-	n->stopping = true;
 	log_event(LOG_INFO, "stopping", log_u64("signal", (uint64_t)number));
-	service_stop(n->service, service_stopped, n);
+	if (n->draining) {
+		stop(n);
+		return;
+	}
+	n->draining = true;
+	cluster_drain(n->cluster);
+}
+
+#define REBORN "KMSD_REBORN" /* in the environment of a later life */
+
+static _Noreturn void
+reborn(char **argv, useconds_t wait_us)
+{
+	(void)usleep(wait_us);
+	(void)setenv(REBORN, "1", 1);
+	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	(void)execv("/proc/self/exe", argv);
+	abort();
+}
+
+/* This life is over.  Another one may begin: it has nothing of this one, so
+ * the process is made anew (P7, P8). */
+static void
+on_halt(void *cookie, enum core_halt why)
+{
+	struct node *n = cookie;
+
+	if (why == HALT_LEFT) {
+		stop(n);
+		return;
+	}
+	if (n->draining)
+		exit(0);
+	reborn(n->argv, REBIRTH_US);
 }
 
 static void
@@ -323,9 +449,11 @@ node_free(struct node *n)
 	service_free(n->service);
 	cluster_free(n->cluster);
 	keyring_free(n->keyring);
+	floors_free(n->floors);
 	store_close(n->store);
 	self_close(n->self);
 	gate_free(n->gate);
+	anchor_free(n->anchor);
 	chainview_free(n->view);
 	verifier_free(n->verifier);
 	buf_fini(&n->simulated_root);
@@ -396,14 +524,20 @@ main(int argc, char **argv)
 		free(n);
 		return 2;
 	}
+	n->argv = argv;
 	log_set_level(n->cfg.log_level);
 	if (check) {
 		rc = print_config(&n->cfg);
 		free(n);
 		return rc;
 	}
-	if (start(n) != ERR_OK)
-		return 1; /* nothing is under way that needs an orderly end */
+	if (start(n) != ERR_OK) {
+		/* Nothing is under way that needs an orderly end.  Who has
+		 * been up before does not die of a passing trouble. */
+		if (getenv(REBORN) != NULL)
+			reborn(argv, RETRY_US);
+		return 1;
+	}
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&n->loop);
 	node_free(n);

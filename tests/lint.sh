@@ -27,6 +27,21 @@ for f in $(echo "$files" | grep -E '^(common|node|kms)/'); do
 	[ "$n" -le 600 ] || say "$f has $n lines"
 done
 
+# Each pitfall of attestation has the tests that its table names, and a comment
+# or a name there that says its number.
+doc=common/attest/README.md
+for n in $(seq 31); do
+	row=$(grep -E "^\| P$n \|" $doc) || say "$doc does not list P$n"
+	grep -qE "\\bP$n\\b|\\bp${n}_" tests/unit/*.c || say "no test says P$n"
+	suite=
+	while read -r first second; do
+		case $first in test_*.c) [ -f "tests/unit/$first" ] || say "P$n: no $first"; continue ;; esac
+		[ -z "$second" ] || { suite=$first; first=$second; }
+		grep -qE "^Test\($suite, $first[,)]" tests/unit/*.c ||
+		    say "P$n: no test $suite, $first"
+	done < <(grep -oE '`[^`]+`' <<<"${row##*| P$n |}" | tr -d '`')
+done
+
 # No work left lying about, no machine paths.
 grep -nE 'TODO|FIXME|XXX:' $files && say "unfinished work"
 git grep -nE '/(root|home|work)/' -- '*.c' '*.h' '*.sh' '*.md' '*.sol' '*.mjs' Makefile \

@@ -233,7 +233,8 @@ parse_payload(struct nitro_doc *d, struct refusal *why)
 /* COSE_Sign1 = [protected bstr, unprotected map, payload bstr, signature
  * bstr]: RFC 9052 4.2. */
 static enum err
-parse_cose(struct nitro_doc *d, struct bytes in, struct refusal *why)
+parse_cose(struct nitro_doc *d, bool *null_header, struct bytes in,
+    struct refusal *why)
 {
 	struct cborrd r = { .p = in.p, .left = in.len };
 	struct cborrd_item head = cborrd_next(&r), prot, unprot, payload, sig;
@@ -246,8 +247,11 @@ parse_cose(struct nitro_doc *d, struct bytes in, struct refusal *why)
 		    why, REASON_QUOTE_MALFORMED, "COSE: not a COSE_Sign1");
 	prot = cborrd_next(&r);
 	unprot = cborrd_next(&r);
-	/* A map with content would have to be read to find the payload. */
-	if (!r.bad &&
+	/* A map with content would have to be read to find the payload.  Null,
+	 * which some write here, is one byte: the caller refuses it, once what
+	 * the document says has been looked at. */
+	*null_header = unprot.type == CBORRD_NULL;
+	if (!r.bad && !*null_header &&
 	    (unprot.type != CBORRD_MAP || unprot.indefinite || unprot.n != 0))
 		return refuse(why, REASON_QUOTE_MALFORMED,
 		    "UNPROTECTED: not an empty map");
@@ -276,6 +280,7 @@ enum err
 nitro_parse(struct nitro_doc *out, struct bytes in, struct refusal *why)
 {
 	struct nitro_doc d = { 0 };
+	bool null_header = false;
 	enum err e;
 
 	if (in.len == 0)
@@ -283,9 +288,12 @@ nitro_parse(struct nitro_doc *out, struct bytes in, struct refusal *why)
 	if (in.len > LIMIT_NITRO_DOC)
 		return refuse(
 		    why, REASON_QUOTE_MALFORMED, "DOC_SIZE %zu", in.len);
-	if ((e = parse_cose(&d, in, why)) != ERR_OK ||
+	if ((e = parse_cose(&d, &null_header, in, why)) != ERR_OK ||
 	    (e = parse_payload(&d, why)) != ERR_OK)
 		return e;
+	if (null_header)
+		return refuse(why, REASON_QUOTE_MALFORMED,
+		    "UNPROTECTED: null, not an empty map");
 	*out = d;
 	return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/attest/verdict.h"
+#include "common/base/hex.h"
 
 /* TD ATTRIBUTES by bit, as named in tdx-dcap.md 2.9. */
 #define TD_BIT(n) (UINT64_C(1) << (n))
@@ -172,12 +173,14 @@ platform_accept(
     const struct verdict *v, const struct attest_policy *p, struct refusal *why)
 {
 	bool listed = p->n_ppids == 0;
+	char hex[2 * sizeof v->ppid + 1];
 
 	for (unsigned i = 0; i < p->n_ppids && i < POLICY_PLATFORMS_MAX; i++)
 		listed |= memcmp(p->ppid[i], v->ppid, sizeof v->ppid) == 0;
 	if (!listed)
 		return refuse(why, REASON_PLATFORM,
-		    "POLICY_PLATFORM: this PPID is not listed");
+		    "POLICY_PLATFORM: PPID %s is not listed",
+		    hex_encode(hex, v->ppid, sizeof v->ppid));
 	if (v->tcb_eval_number < p->min_tcb_eval ||
 	    v->qe_eval_number < p->min_qe_eval)
 		return refuse(why, REASON_COLLATERAL_INVALID,

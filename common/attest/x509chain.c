@@ -1,5 +1,5 @@
-/* x509chain: steps of tdx-dcap.md 2.2 in this order, cheap before dear: shape
- * of the chain, roles, issuer and CA rules, validity, signatures, revocation. */
+/* x509chain: steps of tdx-dcap.md 2.2 in this order, cheap before dear: roles,
+ * CA rules, shape of the chain, names, validity, signatures, revocation. */
 #include <string.h>
 
 #include <openssl/x509v3.h>
@@ -91,14 +91,26 @@ not_listed(const struct crl *crl, const struct cert *c)
 
 /* `below` counts the CA certificates between issuer and leaf. */
 static struct fault
-issued(const struct cert *issuer, const struct cert *c, long below)
+may_issue(const struct cert *issuer, size_t below)
 {
 	if (!issuer->ca)
 		return fault("NOT_CA", "issuer is no CA");
-	if (issuer->path_len >= 0 && issuer->path_len < below)
-		return fault("PATH_LEN", "issuer may not have a CA below it");
+	if (issuer->path_len >= 0 && (size_t)issuer->path_len < below)
+		return fault("PATH_LEN", "too many CAs below an issuer");
+	return (struct fault){ 0 };
+}
+
+static struct fault
+named(const struct cert *issuer, const struct cert *c)
+{
 	if (!cert_names_fit(issuer, c))
 		return fault("CHAIN_ISSUER", "issuer name or key identifier");
+	return (struct fault){ 0 };
+}
+
+static struct fault
+signed_by(const struct cert *issuer, const struct cert *c)
+{
 	if (!object_signed_by(&c->o, issuer->key))
 		return fault("CHAIN_SIG", "certificate signature");
 	return (struct fault){ 0 };
@@ -167,8 +179,10 @@ signer_check(const struct cert *leaf, size_t n, const struct chain_rules *r,
 		return fault("CHAIN_LEN", "not one certificate");
 	if (leaf->ca || (leaf->usage & KU_DIGITAL_SIGNATURE) == 0)
 		return fault("KEY_USAGE", "signer");
-	if ((f = in_date(leaf, r->now, w)).code != NULL ||
-	    (f = issued(r->root, leaf, 0)).code != NULL)
+	if ((f = may_issue(r->root, 0)).code != NULL ||
+	    (f = named(r->root, leaf)).code != NULL ||
+	    (f = in_date(leaf, r->now, w)).code != NULL ||
+	    (f = signed_by(r->root, leaf)).code != NULL)
 		return f;
 	return not_listed(r->root_crl, leaf);
 }
@@ -196,6 +210,21 @@ chain_signer(struct cert **out, struct bytes pem, const char *what,
 	return e;
 }
 
+/* All but the leaf, from below and up to the pinned root: each may issue what
+ * hangs below it.  That is asked of however many there are, since "a leaf
+ * issued it" or "the root allows no such path" says more than a number. */
+static struct fault
+issuers_fit(struct cert *const c[static PEM_CERTS_MAX], size_t n,
+    const struct cert *root)
+{
+	struct fault f;
+
+	for (size_t i = 1; i < n; i++)
+		if ((f = may_issue(c[i], i - 1)).code != NULL)
+			return f;
+	return n > 0 ? may_issue(root, n - 1) : (struct fault){ 0 };
+}
+
 static struct fault
 pck_check(struct cert *const c[static PEM_CERTS_MAX], size_t n,
     const struct crl *pck_crl, const struct chain_rules *r, struct window *w)
@@ -205,18 +234,20 @@ pck_check(struct cert *const c[static PEM_CERTS_MAX], size_t n,
 
 	if (n > 0 && !subject_is(leaf, CN_PCK))
 		return fault("CERT_CN", "not a PCK certificate");
+	if ((f = issuers_fit(c, n, r->root)).code != NULL)
+		return f;
 	if (n != 2)
 		return fault("PCK_CHAIN_LEN", "not leaf and CA");
 	if (leaf->ca || (leaf->usage & KU_DIGITAL_SIGNATURE) == 0)
 		return fault("KEY_USAGE", "leaf");
-	if (!ca->ca)
-		return fault("NOT_CA", "issuer is no CA");
 	if (!subject_is(ca, CN_PLATFORM_CA) && !subject_is(ca, CN_PROCESSOR_CA))
 		return fault("CERT_CN", "not a PCK CA");
-	if ((f = in_date(ca, r->now, w)).code != NULL ||
+	if ((f = named(r->root, ca)).code != NULL ||
+	    (f = named(ca, leaf)).code != NULL ||
+	    (f = in_date(ca, r->now, w)).code != NULL ||
 	    (f = in_date(leaf, r->now, w)).code != NULL ||
-	    (f = issued(r->root, ca, 1)).code != NULL ||
-	    (f = issued(ca, leaf, 0)).code != NULL ||
+	    (f = signed_by(r->root, ca)).code != NULL ||
+	    (f = signed_by(ca, leaf)).code != NULL ||
 	    (f = not_listed(r->root_crl, ca)).code != NULL ||
 	    (f = crl_in_force(pck_crl, ca, r->now, w)).code != NULL)
 		return f;

@@ -10,6 +10,9 @@
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t clock_mono_ms(void);
 
+/* Milliseconds of CLOCK_BOOTTIME: goes on while the machine is suspended. */
+uint64_t clock_boot_ms(void);
+
 /* Seconds since 1970-01-01T00:00:00Z.  In a TD this comes from the host. */
 int64_t clock_wall_s(void);
 

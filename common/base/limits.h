@@ -28,6 +28,20 @@
 #define LIMIT_EVIDENCE (LIMIT_QUOTE + LIMIT_EVENT_LOG + LIMIT_VM_CONFIG + 64u)
 /* What one session may leave unread before it is not read from either. */
 #define LIMIT_CHANNEL_UNSENT (64u * 1024)
+/* One message between KMS nodes: a snapshot of the log's state is below
+ * 40 MiB, all else is below one part. */
+#define LIMIT_LINK_MESSAGE (48u * 1024 * 1024)
+/* What one batch carries, and so the size of a part: a batch with all its
+ * heads is below LIMIT_MESSAGE, and takes milliseconds to seal and to move. */
+#define LIMIT_LINK_PART (512u * 1024)
+/* Messages in one batch: their heads together are 20 KiB. */
+#define LIMIT_LINK_BATCH 1024u
+/* What waits for one peer, besides one message of several parts: more than a
+ * leader writes while a call times out is for a snapshot to repair. */
+#define LIMIT_LINK_QUEUE (8u * 1024 * 1024)
+#define LIMIT_LINK_QUEUE_ITEMS 4096u
+/* Links of others that we answer: every configured peer in four lives. */
+#define LIMIT_LINK_SESSIONS 64u
 /* A frame before the peer has shown a live Noise handshake. */
 #define LIMIT_HANDSHAKE_FRAME 512u
 /* An answer of a chain endpoint: 64 KiB of data, hex, and its JSON. */

@@ -9,9 +9,9 @@
  * work: epochs are created by vote, certificates are three. */
 #define MAX_EPOCHS 256
 #define MAX_CERTS 8
-#define MAX_HAVE 4096
-#define MAX_RECORDS 1024
+#define MAX_COUNTER_NAME 64
 #define MAX_ALT_NAMES 32
+#define MAX_SLOT 31
 
 /* Allocations remember their size so that they can be wiped. */
 struct head {
@@ -66,6 +66,39 @@ epochs_ok(Devproof__Kms__V1__EpochPublic *const *e, size_t n)
 	return true;
 }
 
+/* Of a Hello and of its answer. */
+static bool
+peer_ok(const char *slot, const ProtobufCBinaryData *incarnation,
+    const ProtobufCBinaryData *signature)
+{
+	return slot[0] != '\0' && strlen(slot) <= MAX_SLOT &&
+	    size_is(incarnation, 32) && size_is(signature, 64);
+}
+
+/* 1 to 64 printable characters without space, '/' and '#'. */
+static bool
+counter_name_ok(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0; i < n; i++)
+		if (s[i] < 0x21 || s[i] > 0x7e || s[i] == '/' || s[i] == '#')
+			return false;
+	return n >= 1 && n <= MAX_COUNTER_NAME;
+}
+
+/* Its length in all is that of the request. */
+static bool
+batch_ok(const Devproof__Kms__V1__PeerBatch *b)
+{
+	if (b->n_message > LIMIT_LINK_BATCH)
+		return false;
+	for (size_t i = 0; i < b->n_message; i++)
+		if (b->message[i].len == 0)
+			return false;
+	return true;
+}
+
 static bool
 request_ok(const KmsRequest *m)
 {
@@ -76,15 +109,18 @@ request_ok(const KmsRequest *m)
 	case DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT:
 		return m->sign_cert->n_alt_names <= MAX_ALT_NAMES;
 	case DEVPROOF__KMS__V1__REQUEST__BODY_JOIN:
-		return size_is(&m->join->incarnation, 32) &&
-		    strlen(m->join->slot) < 64;
-	case DEVPROOF__KMS__V1__REQUEST__BODY_SYNC:
-		if (m->sync->n_have > MAX_HAVE)
-			return false;
-		for (size_t i = 0; i < m->sync->n_have; i++)
-			if (!size_is(&m->sync->have[i]->incarnation, 32))
-				return false;
-		return true;
+		return peer_ok(
+		    m->join->slot, &m->join->incarnation, &m->join->signature);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET:
+		return counter_name_ok(m->counter_get->name);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT:
+		return counter_name_ok(m->counter_increment->name) &&
+		    size_is(&m->counter_increment->operation, 16);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO:
+		return peer_ok(m->peer_hello->slot, &m->peer_hello->incarnation,
+		    &m->peer_hello->signature);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH:
+		return batch_ok(m->peer_batch);
 	case DEVPROOF__KMS__V1__REQUEST__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REQUEST__BODY__CASE_IS_INT_SIZE:
 		return false;
@@ -117,15 +153,19 @@ reply_ok(const KmsReply *m)
 		return m->cert_chain->n_certs >= 1 &&
 		    m->cert_chain->n_certs <= MAX_CERTS;
 	case DEVPROOF__KMS__V1__REPLY__BODY_JOINED:
-		if (m->joined->n_roots == 0 || m->joined->n_roots > MAX_EPOCHS)
+		if (m->joined->n_keys == 0 || m->joined->n_keys > MAX_EPOCHS)
 			return false;
-		for (size_t i = 0; i < m->joined->n_roots; i++)
-			if (!size_is(&m->joined->roots[i]->root_k256, 32) ||
-			    !size_is(&m->joined->roots[i]->root_ca, 32))
+		for (size_t i = 0; i < m->joined->n_keys; i++)
+			if (!size_is(&m->joined->keys[i]->wrap_key, 32))
 				return false;
 		return true;
-	case DEVPROOF__KMS__V1__REPLY__BODY_RECORDS:
-		return m->records->n_record <= MAX_RECORDS;
+	case DEVPROOF__KMS__V1__REPLY__BODY_COUNTER:
+		return counter_name_ok(m->counter->name);
+	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_WELCOME:
+		return peer_ok(m->peer_welcome->slot,
+		    &m->peer_welcome->incarnation, &m->peer_welcome->signature);
+	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_RECEIPT:
+		return true;
 	case DEVPROOF__KMS__V1__REPLY__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REPLY__BODY__CASE_IS_INT_SIZE:
 		return false;
@@ -245,6 +285,12 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	case REASON_CHAIN_BACKWARDS:
 	case REASON_CHAIN_WRONG:
 	case REASON_CHAIN_ANSWER:
+	/* Elections pass, and another node may have a quorum behind it. */
+	case REASON_NO_LEADER:
+	case REASON_FENCED:
+	case REASON_EVICTED:
+	case REASON_NOT_MEMBER:
+	case REASON_UNKNOWN_OUTCOME:
 	case REASON_INTERNAL:
 		return ERR_AGAIN;
 	default:

@@ -1,34 +1,20 @@
-/* The steps of a node's life.  A step runs on a worker (it reads the chain
- * and talks to peers) and returns an outcome; the loop thread applies it.
- * One step is under way at a time, so a step never races with another. */
+/* The loop: events go to the core as they come; what it wants done is
+ * carried out once a turn, so that all that one turn writes is one
+ * transaction (group commit). */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/hex.h"
 #include "common/base/log.h"
+#include "common/base/rd.h"
 #include "common/base/secret.h"
+#include "common/crypto/hash.h"
 #include "kms/cluster/cluster_int.h"
 
-#define TICK_MS 1000
-
-/* What a step found; filled on the worker, applied on the loop. */
-struct step {
-	struct cluster *c;
-	enum cluster_phase phase; /* at its start */
-	bool may_make; /* a root, if the contract names none */
-	bool has_pending;
-	struct epoch_public pending;
-	struct buf have; /* packed Sync request */
-	/* Outcome. */
-	enum err err;
-	struct refusal why;
-	bool chain_has_root;
-	uint8_t chain_root[33];
-	struct attested self;
-	bool has_self;
-	struct peers_found found;
-	struct epoch_roots *made; /* owns */
-};
+#define WATCH_MS 500
+#define DISK_RETRY_MS 10000
 
 const char *
 cluster_phase_text(enum cluster_phase p)
@@ -36,306 +22,326 @@ cluster_phase_text(enum cluster_phase p)
 	switch (p) {
 	case PHASE_STARTING:
 		return "starting";
-	case PHASE_JOINING:
-		return "joining";
 	case PHASE_GENESIS:
 		return "genesis";
+	case PHASE_JOINING:
+		return "joining";
+	case PHASE_LEARNING:
+		return "learning";
+	case PHASE_RECOVERING:
+		return "recovering";
 	case PHASE_READY:
 		return "ready";
+	case PHASE_HALTED:
+		return "halted";
 	}
 	return "?";
 }
 
-/* A node that cannot keep what it acknowledged must not go on. */
 static void
-must_keep(enum err e, const char *what)
+step(struct cluster *c, struct core_event *e)
 {
-	if (e == ERR_OK)
+	enum err err;
+
+	e->now_ms = clock_boot_ms();
+	err = core_step(c->core, e);
+	if (err == ERR_OK)
 		return;
-	log_event(LOG_ERROR, "store_failed", log_str("what", what),
-	    log_str("cause", err_text(e)));
+	/* Out of memory, or a state that cannot be: never go on. */
+	log_event(LOG_ERROR, "cluster_failed", log_str("cause", err_text(err)));
 	abort();
 }
 
-enum err
-cluster_submit(struct cluster *c, struct record *r)
+static void on_timer(uv_timer_t *t);
+
+static void
+arm(struct cluster *c)
 {
-	struct buf b = { 0 };
-	enum err e;
+	uint64_t now = clock_boot_ms(), at = core_deadline(c->core);
 
-	memcpy(r->incarnation, c->incarnation, sizeof r->incarnation);
-	r->time = (uint64_t)clock_wall_s();
-	state_next(c->state, r);
-	if ((e = record_write(&b, r)) == ERR_OK &&
-	    (e = state_apply(c->state, buf_view(&b))) == ERR_OK &&
-	    c->o.store != NULL) {
-		enum err s = store_begin(c->o.store);
-
-		if (s == ERR_OK)
-			s = disk_put_record(c, buf_view(&b));
-		if (s == ERR_OK)
-			s = store_commit(c->o.store);
-		must_keep(s, "record");
-	}
-	buf_fini(&b);
-	return e;
-}
-
-/* ---- a step, on the worker ---- */
-
-static enum err
-read_chain_root(struct step *s)
-{
-	struct gate_kms_info info;
-	struct chain_block at;
-	struct k256_pub pub;
-	enum err e =
-	    gate_kms_info(s->c->o.gate, clock_wall_s(), &info, &at, &s->why);
-
-	if (e != ERR_OK)
-		return e;
-	s->chain_has_root = info.k256_pub_len > 0;
-	if (!s->chain_has_root)
-		return ERR_OK;
-	if (k256_pub_parse(&pub, info.k256_pub, info.k256_pub_len) != ERR_OK)
-		return refuse(&s->why, REASON_CHAIN_ANSWER,
-		    "kmsInfo names no secp256k1 key");
-	memcpy(s->chain_root, pub.b, sizeof s->chain_root);
-	return ERR_OK;
-}
-
-static bool
-is_chain_root(const struct step *s, const struct epoch_public *pub)
-{
-	return s->chain_has_root &&
-	    memcmp(s->chain_root, pub->k256.b, sizeof s->chain_root) == 0;
-}
-
-/* No roots are here.  The contract decides where they come from: from a
- * member if it names a root, else from our own generator if we are the one
- * that may.  A second genesis is impossible: whoever comes later finds a
- * root named, and whoever is not named never becomes ready. */
-static enum err
-step_without_roots(struct step *s)
-{
-	enum err e = self_allowed(s->c->o.self, clock_wall_s(), &s->why);
-
-	if (e != ERR_OK)
-		return e;
-	if (s->chain_has_root)
-		return peers_join(s->c->peers, s->c->o.cx, s->c->o.cfg,
-		    s->c->incarnation, s->chain_root, &s->found, &s->why);
-	if (!s->may_make)
-		return refuse(&s->why, REASON_NOT_READY,
-		    "the contract names no root yet");
-	return epoch_roots_generate(&s->made, 0);
+	(void)uv_timer_start(&c->timer, on_timer,
+	    at <= now             ? 0
+		: at - now > 1000 ? 1000
+				  : at - now,
+	    0);
 }
 
 static void
-run_step(uv_work_t *w)
+tell_phase(struct cluster *c)
 {
-	struct step *s = w->data;
-	bool confirmed;
+	enum cluster_phase p = cluster_phase(c);
 
-	s->has_self = self_attested(s->c->o.self, &s->self, clock_wall_s(),
-			  &s->why) == ERR_OK;
-	if (!s->has_self) {
-		s->err = ERR_AGAIN;
+	if (p == c->told_phase)
 		return;
-	}
-	if ((s->err = read_chain_root(s)) != ERR_OK)
-		return;
-	confirmed = s->has_pending && is_chain_root(s, &s->pending);
-	if (!s->has_pending)
-		s->err = step_without_roots(s);
-	else if (confirmed)
-		s->err = peers_sync(s->c->peers, s->c->o.cx, buf_view(&s->have),
-		    &s->found, &s->why);
-}
-
-/* ---- its outcome, on the loop ---- */
-
-static void
-set_phase(struct cluster *c, enum cluster_phase p)
-{
-	if (c->phase == p)
-		return;
-	c->phase = p;
+	c->told_phase = p;
 	c->told = REASON_NONE;
 	log_event(LOG_INFO, "phase", log_str("phase", cluster_phase_text(p)));
 }
 
-static bool
-epoch0_known(const struct cluster *c)
+/* One turn: everything that has come together is carried out. */
+static void
+pump(struct cluster *c)
 {
-	return state_epoch(c->state, 0) != NULL;
+	struct core_action a;
+	uint64_t wrote;
+
+	c->dirty = false;
+	do {
+		struct core_event e = { .kind = CORE_PERSISTED };
+
+		wrote = 0;
+		while (core_next(c->core, &a)) {
+			clusteract(c, &a, &wrote);
+			core_action_fini(&a);
+		}
+		e.persisted = wrote;
+		if (wrote != 0)
+			step(c, &e);
+	} while (wrote != 0);
+	tell_phase(c);
+	arm(c);
 }
 
-/* The contract names the roots that we hold. */
 static void
-become_ready(struct cluster *c, const struct step *s)
+on_idle(uv_idle_t *h)
 {
-	struct record r = { .kind = RECORD_EPOCH };
+	(void)h; /* it only keeps the loop from sleeping */
+}
 
-	if (c->phase == PHASE_READY)
+/* Refused at once, but told later, as every outcome is. */
+static void
+not_now(
+    struct cluster *c, cluster_done_fn *done, void *cookie, enum reason code)
+{
+	struct late *l;
+
+	if (done == NULL)
 		return;
-	if (!epoch0_known(c)) {
-		r.u.epoch.pub = c->pending;
-		if (cluster_submit(c, &r) != ERR_OK)
-			return;
-	}
-	r = (struct record){ .kind = RECORD_STARTED };
-	memcpy(r.u.started.slot, c->o.cfg->slot, sizeof r.u.started.slot);
-	memcpy(r.u.started.device_id, s->self.boot.device_id, 32);
-	memcpy(r.u.started.mr_aggregated, s->self.boot.mr_aggregated, 32);
-	if (cluster_submit(c, &r) == ERR_OK)
-		set_phase(c, PHASE_READY);
+	if ((l = calloc(1, sizeof *l)) == NULL)
+		abort(); /* nobody may wait for ever */
+	l->done = done;
+	l->cookie = cookie;
+	l->code = code;
+	l->next = c->late;
+	c->late = l;
+	(void)uv_idle_start(&c->idle, on_idle);
 }
 
-/* Takes roots into the ring and onto the disk. */
 static void
-take_roots(struct cluster *c, struct epoch_roots **roots)
+tell_late(struct cluster *c)
 {
-	struct epoch_public pub;
+	struct late *l = c->late;
 
-	epoch_roots_public(*roots, &pub);
-	if (keyring_add(c->o.keyring, *roots) != ERR_OK)
+	c->late = NULL;
+	while (l != NULL) {
+		struct late *next = l->next;
+		struct cluster_outcome o = { .err = ERR_AGAIN };
+
+		(void)refuse(&o.why, l->code, "not now");
+		l->done(l->cookie, &o);
+		free(l);
+		l = next;
+	}
+}
+
+static void
+on_check(uv_check_t *h)
+{
+	struct cluster *c = h->data;
+
+	(void)uv_idle_stop(&c->idle);
+	tell_late(c);
+	if (c->dirty && !c->stopping)
+		pump(c);
+}
+
+void
+cluster_event(struct cluster *c, struct core_event *e)
+{
+	if (c->halted || c->stopping)
 		return;
-	*roots = NULL; /* transferred */
-	must_keep(disk_save_roots(c, pub.number), "roots");
-	if (pub.number == 0) {
-		c->pending = pub;
-		c->has_pending = true;
-	}
+	step(c, e);
+	if (!c->dirty)
+		(void)uv_idle_start(&c->idle, on_idle);
+	c->dirty = true;
 }
 
 static void
-tell(struct cluster *c, const struct step *s)
+on_timer(uv_timer_t *t)
 {
-	/* Once per kind of trouble: a node may wait for hours. */
-	if (s->why.code == c->told)
-		return;
-	c->told = s->why.code;
-	log_event(LOG_WARN, "waiting",
-	    log_str("phase", cluster_phase_text(c->phase)), log_why(&s->why));
+	struct core_event e = { .kind = CORE_TICK };
+
+	cluster_event(t->data, &e);
 }
 
 static void
-apply_outcome(struct cluster *c, struct step *s)
-{
-	if (s->chain_has_root && c->o.cfg->genesis && !s->has_pending &&
-	    !c->told_genesis_done) {
-		struct refusal why;
-
-		(void)refuse(&why, REASON_GENESIS_DONE,
-		    "genesis is configured, but a root is on chain: joining");
-		log_event(LOG_WARN, "genesis_refused", log_why(&why));
-		c->told_genesis_done = true;
-	}
-	if (s->has_pending && s->chain_has_root &&
-	    !is_chain_root(s, &s->pending)) {
-		/* A genesis that lost, or a disk of another cluster. */
-		struct refusal why;
-
-		(void)refuse(&why, REASON_ROOT_MISMATCH,
-		    "the roots here are not the contract's: destroyed");
-		log_event(LOG_ERROR, "roots_dropped", log_why(&why));
-		must_keep(disk_forget_roots(c, 0), "forgotten roots");
-		c->has_pending = false;
-		set_phase(c, PHASE_JOINING);
-		return;
-	}
-	if (s->err != ERR_OK) {
-		/* Also a peer that could not be reached: records may still
-		 * have come from others. */
-		if (s->why.code != REASON_NONE)
-			tell(c, s);
-	}
-	if (s->made != NULL) {
-		take_roots(c, &s->made);
-		set_phase(c, PHASE_GENESIS);
-		return;
-	}
-	for (size_t i = 0; i < s->found.n_roots; i++)
-		take_roots(c, &s->found.roots[i]);
-	must_keep(disk_apply_records(c, s->found.record, s->found.n_records),
-	    "records");
-	if (c->has_pending && is_chain_root(s, &c->pending))
-		become_ready(c, s);
-	else if (c->phase == PHASE_STARTING && s->err != ERR_AGAIN)
-		set_phase(c, c->has_pending ? PHASE_GENESIS : PHASE_JOINING);
-}
-
-static void
-step_free(struct step *s)
-{
-	peers_found_fini(&s->found);
-	epoch_roots_free(s->made);
-	buf_fini(&s->have);
-	free(s);
-}
-
-static void
-maybe_done(struct cluster *c)
-{
-	if (c->stopping && c->timer_closed && c->step == NULL &&
-	    c->done != NULL)
-		c->done(c->done_cookie);
-}
-
-static void
-after_step(uv_work_t *w, int status)
-{
-	struct step *s = w->data;
-	struct cluster *c = s->c;
-
-	c->step = NULL;
-	if (status == 0 && !c->stopping) {
-		apply_outcome(c, s);
-		must_keep(disk_save_floor(c), "chain floor");
-	}
-	step_free(s);
-	maybe_done(c);
-}
-
-static void
-add_have(void *cookie, const uint8_t incarnation[static 32], uint64_t seq)
-{
-	struct peers_have *h = cookie;
-
-	peers_have_add(h, incarnation, seq);
-}
-
-static void
-on_tick(uv_timer_t *t)
+on_watch(uv_timer_t *t)
 {
 	struct cluster *c = t->data;
-	struct peers_have h = { 0 };
-	struct step *s;
 
-	if (c->step != NULL || c->stopping)
-		return;
-	if ((s = calloc(1, sizeof *s)) == NULL)
-		return; /* the next tick tries again */
-	s->c = c;
-	s->phase = c->phase;
-	s->may_make = c->o.cfg->genesis;
-	s->has_pending = c->has_pending;
-	s->pending = c->pending;
-	state_have(c->state, add_have, &h);
-	if (peers_have_pack(&h, &s->have) != ERR_OK) {
-		step_free(s);
+	if (c->o.disk_trouble != ERR_OK && !c->halted &&
+	    clock_boot_ms() - c->started_ms >= DISK_RETRY_MS) {
+		c->halted = true;
+		c->o.on_halt(c->o.cookie, HALT_DISK);
 		return;
 	}
-	c->step = s;
-	c->work.data = s;
-	if (uv_queue_work(c->o.loop, &c->work, run_step, after_step) != 0) {
-		c->step = NULL;
-		step_free(s);
+	watch_begin(c);
+}
+
+static void
+on_message(void *cookie, const struct member *from, struct bytes bytes)
+{
+	struct core_event e = { .kind = CORE_MESSAGE,
+		.message = { .from = from, .bytes = bytes } };
+
+	cluster_event(cookie, &e);
+}
+
+void
+cluster_tell(struct cluster *c, const struct refusal *why)
+{
+	/* Once per kind of trouble: a node may wait for hours. */
+	c->info.waiting = *why;
+	if (why->code == c->told)
+		return;
+	c->told = why->code;
+	log_event(LOG_WARN, "waiting",
+	    log_str("phase", cluster_phase_text(cluster_phase(c))),
+	    log_why(why));
+}
+
+/* ---- clients ---- */
+
+static struct ticket *
+take_ticket(struct cluster *c, cluster_done_fn *done, void *cookie)
+{
+	for (unsigned i = 0; i < CLUSTER_TICKETS; i++) {
+		struct ticket *t =
+		    &c->ticket[++c->next_ticket % CLUSTER_TICKETS];
+
+		if (t->number != 0 || c->next_ticket == 0)
+			continue;
+		*t = (struct ticket){
+			.number = c->next_ticket, .done = done, .cookie = cookie
+		};
+		return t;
 	}
+	return NULL;
+}
+
+void
+cluster_submit(
+    struct cluster *c, struct command *cmd, cluster_done_fn *done, void *cookie)
+{
+	struct core_event e = { .kind = CORE_SUBMIT };
+	struct buf b = { 0 };
+	struct ticket *t;
+
+	cmd->time = (uint64_t)clock_wall_s();
+	if (c->stopping || c->halted) {
+		not_now(c, done, cookie, REASON_NOT_READY);
+	} else if (command_write(&b, cmd) != ERR_OK) {
+		not_now(c, done, cookie, REASON_REQUEST);
+	} else if ((t = take_ticket(c, done, cookie)) == NULL) {
+		not_now(c, done, cookie, REASON_BUSY);
+	} else {
+		e.submit.ticket = t->number;
+		e.submit.command = buf_view(&b);
+		cluster_event(c, &e);
+	}
+	buf_fini(&b);
+}
+
+void
+cluster_read(struct cluster *c, cluster_done_fn *done, void *cookie)
+{
+	struct core_event e = { .kind = CORE_READ };
+	struct ticket *t;
+
+	if (c->stopping || c->halted) {
+		not_now(c, done, cookie, REASON_NOT_READY);
+	} else if ((t = take_ticket(c, done, cookie)) == NULL) {
+		not_now(c, done, cookie, REASON_BUSY);
+	} else {
+		e.read_ticket = t->number;
+		cluster_event(c, &e);
+	}
+}
+
+void
+cluster_checkpoint(struct cluster *c)
+{
+	struct core_event e = { .kind = CORE_CHECKPOINT };
+
+	cluster_event(c, &e);
 }
 
 /* ---- life ---- */
+
+static uint64_t
+cluster_name(const struct kmsd_config *cfg)
+{
+	uint8_t h[32], chain[8];
+	struct rd r = { .p = h, .left = 8 };
+
+	for (int i = 0; i < 8; i++)
+		chain[i] = (uint8_t)(cfg->chain_id >> (56 - 8 * i));
+	sha256_v(h,
+	    (const struct bytes[]){ BYTES_STR("devproof-kms/cluster/v1"),
+		BYTES_OF(chain), BYTES_OF(cfg->kms_contract),
+		BYTES_OF(cfg->anchor_contract) },
+	    4);
+	return rd_be64(&r);
+}
+
+static enum err
+load_disk(struct cluster *c)
+{
+	enum err e;
+
+	if (c->store == NULL)
+		return ERR_OK;
+	if ((e = keystore_load(c)) == ERR_CORRUPT)
+		(void)refuse(&c->info.disk, REASON_ROLLBACK,
+		    "a wrapping key on disk does not open its roots");
+	if (e == ERR_OK)
+		e = disklog_load(c->store, &c->disk, &c->info.disk);
+	if (e != ERR_CORRUPT)
+		return e;
+	log_event(LOG_ERROR, "disk_refused", log_why(&c->info.disk));
+	disklog_boot_fini(&c->disk);
+	c->disk = (struct disklog_boot){ 0 };
+	if ((e = store_begin(c->store)) != ERR_OK)
+		return e;
+	if ((e = disklog_wipe(c->store)) != ERR_OK) {
+		store_abort(c->store);
+		return e;
+	}
+	return store_commit(c->store);
+}
+
+static enum err
+open_core(struct cluster *c)
+{
+	struct core_options o = { .self = c->self,
+		.cluster = cluster_name(c->o.cfg) };
+	struct links_options lo = { .loop = c->o.loop,
+		.cx = c->o.cx,
+		.incarnation = c->o.incarnation,
+		.slot = c->o.cfg->slot,
+		.peer = c->o.cfg->peer,
+		.n_peers = c->o.cfg->n_peers,
+		.on_message = on_message,
+		.cookie = c };
+	enum err e;
+
+	core_timing_default(&o.timing);
+	o.timing.fence_ms = 1000 * c->o.cfg->fence_s;
+	secret_random(&o.seed, sizeof o.seed);
+	if ((e = core_new(&c->core, &o)) != ERR_OK)
+		return e;
+	return links_new(&c->links, &lo);
+}
 
 enum err
 cluster_new(struct cluster **out, const struct cluster_options *o)
@@ -346,50 +352,99 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 	if (c == NULL)
 		return e;
 	c->o = *o;
-	if (c->o.tick_ms == 0)
-		c->o.tick_ms = TICK_MS;
-	secret_random(c->incarnation, sizeof c->incarnation);
-	if ((e = state_new(&c->state)) != ERR_OK)
-		goto done;
-	if ((e = peers_new(&c->peers, o->cfg)) != ERR_OK)
-		goto done;
-	if ((e = disk_load(c)) != ERR_OK)
-		goto done;
-	e = ERR_IO;
-	if (uv_timer_init(o->loop, &c->timer) != 0)
-		goto done;
-	c->timer.data = c;
+	c->store = o->store;
+	c->started_ms = clock_boot_ms();
+	c->info.disk_unusable = o->disk_trouble != ERR_OK;
+	if (o->disk_trouble != ERR_OK)
+		(void)refuse(&c->info.disk, REASON_INTERNAL,
+		    "the disk cannot be written: %s",
+		    err_text(o->disk_trouble));
+	memcpy(c->self.slot, o->cfg->slot, strnlen(o->cfg->slot, SLOT_MAX - 1));
+	memcpy(c->self.incarnation, incarnation_id(o->incarnation),
+	    INCARNATION_ID_LEN);
+	c->ticket = calloc(CLUSTER_TICKETS, sizeof *c->ticket);
+	if (c->ticket == NULL || (e = keystore_new(c)) != ERR_OK ||
+	    (e = open_core(c)) != ERR_OK || (e = load_disk(c)) != ERR_OK) {
+		cluster_free(c);
+		return e;
+	}
 	*out = c;
 	return ERR_OK;
-done:
-	peers_free(c->peers);
-	state_free(c->state);
-	free(c);
-	return e;
+}
+
+enum err
+cluster_start(struct cluster *c, struct channel_server *server)
+{
+	unsigned every = c->o.watch_ms != 0 ? c->o.watch_ms : WATCH_MS;
+
+	(void)uv_timer_init(c->o.loop, &c->timer);
+	(void)uv_timer_init(c->o.loop, &c->watch_timer);
+	(void)uv_check_init(c->o.loop, &c->check);
+	(void)uv_idle_init(c->o.loop, &c->idle);
+	c->timer.data = c->watch_timer.data = c->check.data = c->idle.data = c;
+	c->open_handles = 4 + 1; /* and the links */
+	(void)uv_check_start(&c->check, on_check);
+	(void)uv_timer_start(&c->watch_timer, on_watch, 0, every);
+	links_set_server(c->links, server);
+	return links_start(c->links);
 }
 
 void
-cluster_start(struct cluster *c)
+cluster_drain(struct cluster *c)
 {
-	(void)uv_timer_start(&c->timer, on_tick, 0, c->o.tick_ms);
+	struct core_event e = { .kind = CORE_DRAIN };
+
+	cluster_event(c, &e);
+}
+
+void
+cluster_maybe_done(struct cluster *c)
+{
+	void (*done)(void *) = c->done;
+
+	if (!c->stopping || c->open_handles > 0 || c->watch != NULL ||
+	    c->handover != NULL || c->chain != NULL || done == NULL)
+		return;
+	c->done = NULL;
+	done(c->done_cookie);
 }
 
 static void
-on_timer_closed(uv_handle_t *h)
+one_closed(struct cluster *c)
 {
-	struct cluster *c = h->data;
+	c->open_handles--;
+	cluster_maybe_done(c);
+}
 
-	c->timer_closed = true;
-	maybe_done(c);
+static void
+on_closed(uv_handle_t *h)
+{
+	one_closed(h->data);
+}
+
+static void
+links_stopped(void *cookie)
+{
+	one_closed(cookie);
 }
 
 void
 cluster_stop(struct cluster *c, void (*done)(void *), void *cookie)
 {
+	struct cluster_outcome o = { .err = ERR_TIMEOUT };
+
 	c->stopping = true;
 	c->done = done;
 	c->done_cookie = cookie;
-	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+	(void)refuse(&o.why, REASON_UNKNOWN_OUTCOME, "this node stops");
+	for (unsigned i = 0; i < CLUSTER_TICKETS; i++)
+		if (c->ticket[i].number != 0)
+			cluster_finish(c, &c->ticket[i], &o);
+	uv_close((uv_handle_t *)&c->timer, on_closed);
+	uv_close((uv_handle_t *)&c->watch_timer, on_closed);
+	uv_close((uv_handle_t *)&c->check, on_closed);
+	uv_close((uv_handle_t *)&c->idle, on_closed);
+	links_stop(c->links, links_stopped, c);
 }
 
 void
@@ -397,54 +452,10 @@ cluster_free(struct cluster *c)
 {
 	if (c == NULL)
 		return;
-	peers_free(c->peers);
-	state_free(c->state);
+	links_free(c->links);
+	core_free(c->core);
+	disklog_boot_fini(&c->disk);
+	secret_free(c->wrap);
+	free(c->ticket);
 	free(c);
-}
-
-/* ---- what others ask ---- */
-
-enum cluster_phase
-cluster_phase(const struct cluster *c)
-{
-	return c->phase;
-}
-
-const uint8_t *
-cluster_incarnation(const struct cluster *c)
-{
-	return c->incarnation;
-}
-
-const struct state *
-cluster_state(const struct cluster *c)
-{
-	return c->state;
-}
-
-bool
-cluster_genesis(const struct cluster *c, struct epoch_public *out)
-{
-	if (c->phase != PHASE_GENESIS)
-		return false;
-	*out = c->pending;
-	return true;
-}
-
-size_t
-cluster_peers(const struct cluster *c, struct cluster_peer *out, size_t max)
-{
-	return peers_status(c->peers, out, max);
-}
-
-struct epoch_entry *
-cluster_copy_epochs(const struct cluster *c, size_t *n)
-{
-	struct epoch_entry *e;
-
-	*n = state_n_epochs(c->state);
-	e = calloc(*n + 1, sizeof *e);
-	for (size_t i = 0; e != NULL && i < *n; i++)
-		e[i] = *state_epoch(c->state, i);
-	return e;
 }

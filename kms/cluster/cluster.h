@@ -1,38 +1,39 @@
-/* cluster: what makes N nodes one key service.
+/* cluster: this node's part in the cluster, on the loop.
  *
- * This is replication in its first form: members exchange the records of
- * kms/state by anti-entropy (records of different incarnations commute), and
- * a new member receives the roots from any other, on the same attested
- * connection.  Callers see phases, the state, and cluster_submit; a
- * consensus log can take the place of what is behind them.
+ * The core (core.h) decides; here its actions are carried out: the sealed
+ * log is written (one transaction a turn of the loop), messages go to the
+ * links, the chain is read and written on workers, keys are asked for.
  *
- * Which root is the cluster's is never a matter of who says so first: it is
- * the one that the KMS contract names.  A root that is not on chain releases
- * nothing, and a disk that holds another one is not believed.
+ *   STARTING ─► GENESIS ────────────► READY
+ *       └─────► JOINING ─► LEARNING ──┘
+ *                  └─► RECOVERING ────┘
  *
- *   STARTING ──► JOINING ──► READY        the contract names a root
- *       │           ▲          ▲
- *       └──► GENESIS ┴──────────┘         it names none, and we may make one
- *
- * Lives on the loop thread; slow work runs on uv's workers. */
+ * READY: a voter that holds the roots which the contract names, and whose
+ * epoch is anchored.  Whether an answer may leave is asked at that moment
+ * (cluster_serves), since a node may be READY and cut off. */
 #ifndef KMS_CLUSTER_CLUSTER_H
 #define KMS_CLUSTER_CLUSTER_H
 
 #include <uv.h>
 
-#include "common/wire/msg.h"
+#include "kms/cluster/core.h"
+#include "kms/cluster/links.h"
+#include "kms/gate/gate.h"
 #include "kms/keys/keyring.h"
+#include "kms/keys/wrap.h"
 #include "kms/service/self.h"
-#include "kms/state/state.h"
 #include "node/store/store.h"
 
 struct cluster; /* opaque */
 
 enum cluster_phase {
 	PHASE_STARTING, /* the chain has not been read yet */
-	PHASE_JOINING, /* waits for a member to hand the roots over */
-	PHASE_GENESIS, /* made roots; waits for the contract to name them */
-	PHASE_READY, /* holds the roots that the contract names */
+	PHASE_GENESIS, /* made roots; waits for the contracts to name them */
+	PHASE_JOINING, /* looks for a leader that lets it in */
+	PHASE_LEARNING, /* follows the log; not a voter, or without keys yet */
+	PHASE_RECOVERING, /* the cluster is down; this node may open it again */
+	PHASE_READY,
+	PHASE_HALTED, /* this life is over */
 };
 const char *cluster_phase_text(enum cluster_phase p);
 
@@ -40,48 +41,87 @@ struct cluster_options {
 	uv_loop_t *loop;
 	const struct kmsd_config *cfg; /* all borrowed for the life */
 	struct store *store; /* NULL: nothing is kept on disk */
+	/* The disk should be used and cannot be: this life only says so, and
+	 * ends (HALT_DISK) to try again. */
+	enum err disk_trouble;
 	struct keyring *keyring;
 	struct gate *gate;
-	struct chainview *view; /* its floor is kept on disk */
+	struct chainview *view;
+	struct anchor *anchor;
 	struct self *self;
+	struct verifier *verifier; /* its evaluation floors are replicated */
 	const struct channel_context *cx;
-	unsigned tick_ms; /* between steps: 0 takes 1000 */
+	struct incarnation *incarnation;
+	/* On the loop: this life is over, for the reason given.  HALT_LEFT
+	 * follows cluster_drain. */
+	void (*on_halt)(void *cookie, enum core_halt why);
+	void *cookie;
+	unsigned watch_ms; /* between looks at the chain: 0 takes 500 */
 };
 
-/* cluster_new loads what the store holds; ERR_CORRUPT stops the node.
- * cluster_start begins the steps on the loop. */
+/* cluster_new loads what the store holds.  A log that is refused is wiped
+ * (it is a cache) and said so. */
 enum err cluster_new(struct cluster **out, const struct cluster_options *o);
-void cluster_start(struct cluster *c);
-/* cluster_stop ends the steps; `done` runs on the loop when none is under
- * way.  cluster_free comes after it. */
+/* cluster_start: the server whose connections links may end. */
+enum err cluster_start(struct cluster *c, struct channel_server *server);
+/* cluster_drain leaves the cluster in an orderly way; on_halt tells when. */
+void cluster_drain(struct cluster *c);
+/* cluster_stop: `done` runs on the loop when nothing is under way. */
 void cluster_stop(struct cluster *c, void (*done)(void *), void *cookie);
 void cluster_free(struct cluster *c); /* NULL is fine */
 
 enum cluster_phase cluster_phase(const struct cluster *c);
-const uint8_t *cluster_incarnation(const struct cluster *c); /* 32 bytes */
-const struct state *cluster_state(const struct cluster *c);
+const struct core *cluster_core(const struct cluster *c);
+struct links *cluster_links(const struct cluster *c);
+/* ERR_OK: an answer that rests on this node's state may leave now. */
+enum err cluster_serves(const struct cluster *c, struct refusal *why);
 
-/* cluster_submit completes a record (incarnation, seq, previous), applies
- * it and makes it durable before it returns. */
-enum err cluster_submit(struct cluster *c, struct record *r);
-
-/* cluster_records answers a peer's Sync: packs what it lacks. */
-enum err cluster_records(const struct cluster *c, struct buf *reply,
-    uint64_t id, const Devproof__Kms__V1__Sync *have);
-/* A copy of the epochs' public halves for workers; the caller frees. */
-struct epoch_entry *cluster_copy_epochs(const struct cluster *c, size_t *n);
-
-struct cluster_peer {
-	const char *url; /* borrowed */
-	bool connected;
-	int64_t last_sync; /* unix seconds, or 0 */
-	enum reason error; /* of the last attempt */
+/* What came of a command or a read. */
+struct cluster_outcome {
+	/* ERR_OK: applied, `result` says what it did; ERR_AGAIN: nothing was
+	 * done, `why`; ERR_TIMEOUT: it may or may not be done. */
+	enum err err;
+	struct refusal why;
+	struct ledger_outcome result;
+	uint64_t index;
 };
-size_t cluster_peers(
-    const struct cluster *c, struct cluster_peer *out, size_t max);
+typedef void cluster_done_fn(void *cookie, const struct cluster_outcome *o);
 
-/* The public half of roots that wait for the contract, in PHASE_GENESIS;
- * false otherwise. */
-bool cluster_genesis(const struct cluster *c, struct epoch_public *out);
+/* cluster_submit replicates a command (its time is filled in); `done` runs
+ * on the loop later, exactly once, also when the cluster stops. */
+void cluster_submit(struct cluster *c, struct command *cmd,
+    cluster_done_fn *done, void *cookie);
+/* cluster_read: once `done` runs with ERR_OK, this node's ledger has all
+ * that any node had acknowledged when cluster_read was called. */
+void cluster_read(struct cluster *c, cluster_done_fn *done, void *cookie);
+/* Anchor what is committed now, on chain. */
+void cluster_checkpoint(struct cluster *c);
+
+/* A copy of the epochs' public halves for workers; the caller frees. */
+struct ledger_epoch *cluster_copy_epochs(const struct cluster *c, size_t *n);
+
+/* The wrapping key of an epoch, for a hand-over; false: not here.  Wipe it. */
+bool cluster_wrap_key(
+    const struct cluster *c, uint64_t number, struct wrap_key *out);
+
+/* What the contracts are to name, in PHASE_GENESIS; false otherwise. */
+struct cluster_genesis {
+	struct epoch_public pub;
+	struct anchor_point anchor; /* the log's beginning, with the roots */
+	uint8_t signer[20]; /* the cluster's address on chain */
+};
+bool cluster_genesis(const struct cluster *c, struct cluster_genesis *out);
+
+/* For operators. */
+struct cluster_info {
+	bool disk_unusable; /* this life only says so */
+	struct refusal disk; /* why the disk was refused, or cannot be used */
+	bool self_denied;
+	struct refusal waiting; /* why it is not READY */
+	int64_t anchor_read; /* unix seconds, 0: never */
+	enum reason anchor_error;
+	uint64_t store_commits;
+};
+void cluster_info(const struct cluster *c, struct cluster_info *out);
 
 #endif

@@ -1,39 +1,148 @@
-/* cluster_int: what cluster.c and disk.c share; nobody else includes it. */
+/* cluster_int: what the glue's files share; nobody else includes it.
+ *
+ *   cluster.c   the loop: events to the core, its actions carried out
+ *   clusteract.c  what the core wants done, done
+ *   clusterview.c answers without effects
+ *   watch.c     a look at the chain and at ourselves, on a worker
+ *   handover.c  asking other members for wrapping keys, on a worker
+ *   floorsync.c floors that all nodes share
+ *   keystore.c  wrapping keys: unwrapping roots, keeping them sealed */
 #ifndef KMS_CLUSTER_CLUSTER_INT_H
 #define KMS_CLUSTER_CLUSTER_INT_H
 
 #include "kms/cluster/cluster.h"
-#include "kms/cluster/peers.h"
+#include "kms/cluster/disklog.h"
+#include "kms/keys/wrap.h"
+
+#define CLUSTER_TICKETS CORE_CLIENTS_MAX
+#define CORE_CLIENTS_MAX 4096
+
+/* What one look found; filled on a worker. */
+struct watch {
+	uv_work_t work;
+	struct cluster *c;
+	/* Asked: members whose standing is looked up. */
+	struct {
+		uint8_t incarnation[INCARNATION_ID_LEN];
+		struct boot_info boot;
+		bool denied;
+	} peer[ENGINE_MEMBERS_MAX];
+	unsigned n_peers;
+	bool may_make; /* roots, if the chain knows none */
+	/* Outcome. */
+	uint64_t asked_ms;
+	bool has_self, self_denied;
+	struct attested self;
+	bool has_anchor;
+	struct anchor_view anchor;
+	bool has_root_info, chain_has_root;
+	uint8_t chain_root[33];
+	struct refusal why;
+	struct epoch_roots *made; /* owns */
+	struct wrap_key made_key;
+};
+
+/* One round of asking for keys. */
+struct handover {
+	uv_work_t work;
+	struct cluster *c;
+	struct ledger_epoch *epoch; /* owns: what we lack is among them */
+	size_t n_epochs;
+	bool got[LEDGER_MAX_EPOCHS];
+	struct wrap_key *key; /* owns: secret memory, n_epochs */
+	struct refusal why;
+};
+
+struct chain_write {
+	uv_work_t work;
+	struct cluster *c;
+	struct anchor_write w;
+	struct refusal why;
+	enum err err;
+};
 
 struct cluster {
 	struct cluster_options o;
-	enum cluster_phase phase;
-	uint8_t incarnation[INCARNATION_LEN];
-	struct state *state; /* owns */
-	struct peers *peers; /* owns; used by the step, read by the loop */
-	bool has_pending; /* epoch 0 is in the ring, not yet confirmed */
-	struct epoch_public pending;
-	uint64_t saved_floor;
+	struct core *core; /* owns */
+	struct links *links; /* owns */
+	struct store *store; /* borrows; NULL once it failed */
+	struct cluster_info info;
+	struct member self;
+	bool self_known; /* device and measurements are in `self` */
+	bool booted;
+	struct disklog_boot disk; /* until the core has it */
+	struct wrap_key *wrap; /* owns: secret memory, LEDGER_MAX_EPOCHS */
+	bool has_wrap[LEDGER_MAX_EPOCHS];
+	bool saved_wrap[LEDGER_MAX_EPOCHS]; /* on disk */
+	bool made; /* the roots in the ring were made here */
 	bool told_genesis_done;
+	bool chain_has_root;
+	uint8_t chain_root[33];
+	bool root_confirmed; /* epoch 0 here is the chain's */
+	enum cluster_phase told_phase;
 	enum reason told; /* last trouble that was logged */
-	uv_timer_t timer;
-	uv_work_t work;
-	struct step *step; /* owns: under way */
-	bool stopping, timer_closed;
+
+	uv_timer_t timer, watch_timer;
+	uv_check_t check;
+	uv_idle_t idle;
+	bool dirty;
+	struct watch *watch; /* owns: under way */
+	struct handover *handover; /* owns: under way */
+	struct chain_write *chain; /* owns: under way */
+	uint64_t next_handover_ms;
+	uint64_t floor_at_ms; /* when a floor was last proposed */
+
+	struct ticket {
+		uint64_t number; /* 0: free */
+		cluster_done_fn *done;
+		void *cookie;
+	} * ticket; /* owns CLUSTER_TICKETS */
+	uint64_t next_ticket;
+	struct late {
+		struct late *next;
+		cluster_done_fn *done;
+		void *cookie;
+		enum reason code;
+	} * late; /* owns: refused at once, told in the next turn */
+
+	bool halted, stopping;
+	uint64_t started_ms;
+	unsigned open_handles; /* of uv, and the links */
 	void (*done)(void *cookie);
 	void *done_cookie;
 };
 
-/* disk.c.  Without a store all of them succeed and do nothing. */
-enum err disk_save_roots(struct cluster *c, uint64_t number);
-enum err disk_forget_roots(struct cluster *c, uint64_t number);
-enum err disk_put_record(struct cluster *c, struct bytes record);
-/* Applies the records that fit and keeps them, in one transaction.  ERR_OK
- * also when some did not fit: they come again. */
-enum err disk_apply_records(
-    struct cluster *c, const struct buf *record, size_t n);
-enum err disk_save_floor(struct cluster *c);
-/* Loads roots, records and the floor; ERR_CORRUPT stops the node. */
-enum err disk_load(struct cluster *c);
+/* cluster.c */
+void cluster_event(struct cluster *c, struct core_event *e);
+void cluster_maybe_done(struct cluster *c);
+void cluster_tell(struct cluster *c, const struct refusal *why);
+
+/* clusteract.c: one action; `wrote` is set to the number of a write. */
+void clusteract(struct cluster *c, struct core_action *a, uint64_t *wrote);
+/* The outcome of a request goes to who waits for it. */
+void cluster_finish(
+    struct cluster *c, struct ticket *t, const struct cluster_outcome *o);
+
+/* watch.c */
+void watch_begin(struct cluster *c);
+
+/* handover.c */
+void handover_begin(struct cluster *c);
+
+/* floorsync.c */
+void floorsync_adopt(struct cluster *c);
+void floorsync_propose(struct cluster *c);
+
+/* keystore.c */
+enum err keystore_new(struct cluster *c);
+/* Loads what the disk holds into the ring. */
+enum err keystore_load(struct cluster *c);
+/* Unwraps what can be unwrapped, keeps what is new, inside or outside of a
+ * transaction. */
+void keystore_adopt(struct cluster *c);
+enum err keystore_put(struct cluster *c, uint64_t number,
+    const struct wrap_key *k, const struct epoch_public *pub,
+    const uint8_t wrapped[static WRAPPED_ROOTS_LEN]);
+void keystore_forget(struct cluster *c, uint64_t number);
 
 #endif

@@ -67,6 +67,8 @@ core_halt_text(enum core_halt h)
 		return "internal";
 	case HALT_LEFT:
 		return "left";
+	case HALT_DISK:
+		return "disk";
 	}
 	return "?";
 }
@@ -224,15 +226,38 @@ core_send(
 	core_check(c, corewire_write(&a->send.bytes, m));
 }
 
+bool
+core_who(struct core *c, uint64_t id, struct member *out)
+{
+	const struct core_peer *p = core_find_peer(c, id);
+	const struct engine_member *m = core_config_member(c, id);
+	struct member who = { 0 };
+	const char *hex;
+	size_t n;
+
+	if (p != NULL) {
+		*out = p->who;
+		return true;
+	}
+	if (m == NULL || (hex = strchr(m->address, '/')) == NULL ||
+	    hex_decode(who.incarnation, sizeof who.incarnation, &n, hex + 1,
+		strlen(hex + 1)) != ERR_OK ||
+	    n != sizeof who.incarnation)
+		return false;
+	core_address_slot(who.slot, m->address);
+	*out = who;
+	return true;
+}
+
 void
 core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early)
 {
-	const struct core_peer *p = core_find_peer(c, id);
+	struct member who;
 
-	if (p == NULL)
+	if (!core_who(c, id, &who))
 		return;
 	m->to = id;
-	core_send(c, &p->who, m, early);
+	core_send(c, &who, m, early);
 }
 
 void
@@ -304,6 +329,24 @@ note_peer(struct core *c, const struct member *who)
 	return p;
 }
 
+/* Who is not in our configuration was replaced in it, and is told so (P8); or
+ * it is in a newer one, and knows better by the index.  A follower may be the
+ * only one that an old member still knows; but who asks for its vote may also
+ * be a new member, so raft gets to see it.  True: it need not. */
+static bool
+stranger(struct core *c, const struct core_peer *p, struct bytes body)
+{
+	struct corewire m = { .type = WIRE_EVICTED,
+		.index = engine_config_index(c->engine) };
+	bool leads = core_leads(c);
+
+	if (leads ||
+	    (c->phase == CORE_MEMBER && engine_is_vote_request(body) &&
+		m.index <= engine_commit(c->engine)))
+		core_send_id(c, p->id, &m, false);
+	return leads;
+}
+
 static void
 raft_message(struct core *c, struct core_peer *p, struct bytes body)
 {
@@ -311,15 +354,8 @@ raft_message(struct core *c, struct core_peer *p, struct bytes body)
 
 	if (c->engine == NULL)
 		return;
-	/* Who is not in our configuration may be in a newer one; but then it
-	 * is not the one that was replaced in ours (P8). */
-	if (core_config_member(c, p->id) == NULL && core_leads(c)) {
-		struct corewire m = { .type = WIRE_EVICTED,
-			.index = engine_config_index(c->engine) };
-
-		core_send_id(c, p->id, &m, false);
+	if (core_config_member(c, p->id) == NULL && stranger(c, p, body))
 		return;
-	}
 	e = engine_receive(c->engine, c->now, p->id, body);
 	if (e == ERR_CORRUPT) {
 		core_tell(c, true, "forked", p->who.slot,
@@ -424,17 +460,43 @@ leave(struct core *c)
 	}
 }
 
+/* Leadership goes to another voter, if there is one. */
+static void
+hand_on(struct core *c)
+{
+	enum err e;
+
+	c->drain_sent_ms = c->now + 2ull * c->o.timing.election_ms;
+	if (engine_state(c->engine) != ENGINE_LEADER ||
+	    core_voters(engine_config(c->engine)) == 1)
+		return;
+	e = engine_transfer(c->engine, c->now, 0);
+	if (e != ERR_AGAIN)
+		core_check(c, e);
+}
+
+void
+core_drain(struct core *c)
+{
+	if (!c->draining)
+		c->drain_deadline_ms = c->now + 8ull * c->o.timing.election_ms;
+	c->draining = true;
+}
+
 static void
 tick(struct core *c)
 {
 	core_join_tick(c);
 	core_anchor_tick(c);
-	if (c->engine == NULL)
-		return;
-	core_check(c, engine_tick(c->engine, c->now));
-	core_client_tick(c);
+	if (c->engine != NULL) {
+		core_check(c, engine_tick(c->engine, c->now));
+		core_client_tick(c);
+	}
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
+	else if (c->may_not_lead && c->engine != NULL &&
+	    c->now >= c->drain_sent_ms)
+		hand_on(c);
 }
 
 static void
@@ -472,14 +534,15 @@ handle(struct core *c, const struct core_event *e)
 			p->denied = true;
 		return;
 	case CORE_DRAIN:
-		if (!c->draining)
-			c->drain_deadline_ms =
-			    c->now + 8ull * c->o.timing.election_ms;
-		c->draining = true;
+		core_drain(c);
 		return;
 	case CORE_CHECKPOINT:
 		if (c->engine != NULL)
 			c->checkpoint = engine_commit(c->engine);
+		return;
+	case CORE_MAY_LEAD:
+		/* Only another leader can remove us. */
+		c->may_not_lead = !e->may_lead;
 		return;
 	case CORE_CAN_WRITE:
 		c->can_write = e->can_write;

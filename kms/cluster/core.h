@@ -57,6 +57,7 @@ enum core_halt {
 	HALT_DENIED, /* an entry says so */
 	HALT_INTERNAL,
 	HALT_LEFT, /* asked to, and done */
+	HALT_DISK, /* a write failed: said by the owner, not by the core */
 };
 const char *core_halt_text(enum core_halt h);
 
@@ -74,6 +75,7 @@ enum core_event_kind {
 	CORE_PEER_DENIED, /* the contract no longer allows this incarnation */
 	CORE_DRAIN, /* leave in an orderly way */
 	CORE_CHECKPOINT, /* anchor what is committed now */
+	CORE_MAY_LEAD, /* false: denied by the contract, or without its disk */
 	CORE_CAN_WRITE, /* whether this node can write to the chain */
 };
 
@@ -82,6 +84,9 @@ struct core_event {
 	uint64_t now_ms;
 	union {
 		struct {
+			/* Who we are: device and measurements are known
+			 * by now; slot and incarnation as before. */
+			const struct member *self;
 			/* Borrowed for the call.  generation 0: no disk, or
 			 * nothing on it. */
 			uint64_t generation;
@@ -111,6 +116,7 @@ struct core_event {
 			const uint8_t *incarnation;
 		} denied;
 		bool can_write;
+		bool may_lead;
 	};
 };
 

@@ -161,6 +161,7 @@ struct core {
 	bool lossy; /* of the order that we follow */
 
 	bool draining;
+	bool may_not_lead; /* denied, or without a disk: hand it on */
 	uint64_t drain_deadline_ms, drain_sent_ms;
 
 	struct core_action *action; /* owns: a queue */
@@ -174,10 +175,14 @@ void core_tell(struct core *c, bool warn, const char *name, const char *slot,
     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void core_send(
     struct core *c, const struct member *to, struct corewire *m, bool early);
+/* core_who names the incarnation behind a raft id: as its session attested,
+ * or, if it was never heard, slot and incarnation by the configuration. */
+bool core_who(struct core *c, uint64_t id, struct member *out);
 /* core_send_id addresses an incarnation by its raft id; dropped if it is not
  * known. */
 void core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early);
 void core_halt(struct core *c, enum core_halt why);
+void core_drain(struct core *c); /* leave, in an orderly way */
 void core_set_phase(struct core *c, enum core_phase p);
 uint64_t core_id_of(const struct core *c, const struct member *m);
 struct core_peer *core_find_peer(struct core *c, uint64_t id);

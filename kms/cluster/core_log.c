@@ -308,6 +308,11 @@ core_log_boot(struct core *c, const struct core_event *e)
 	const struct engine_boot *b = &e->boot.log;
 	static const uint8_t zero[32];
 
+	if (e->boot.self != NULL) {
+		memcpy(c->o.self.device_id, e->boot.self->device_id, 32);
+		memcpy(
+		    c->o.self.mr_aggregated, e->boot.self->mr_aggregated, 32);
+	}
 	memcpy(c->nonce, e->boot.nonce, sizeof c->nonce);
 	c->next_join_ms = c->now;
 	if (e->boot.generation == 0)

@@ -3,36 +3,25 @@
  * Each node dials every other (node/channel, role CHANNEL_KMS_PEER) and
  * sends what it has for it; the other's messages come over the other's own
  * connection.  A session begins with a Hello: slot and incarnation, signed
- * by the incarnation's Ed25519 key over the session's handshake hash; the
- * incarnation's name is that public key.  So a message belongs to one
- * process life of one attested, allowed machine, and to nobody else (T20).
+ * by the incarnation over the session's handshake hash (incarnation.h).  So
+ * a message belongs to one process life of one attested, allowed machine,
+ * and to nobody else (T20).
  *
  * A link loses messages: its queue is bounded, a broken connection drops
- * what was in it.  It never duplicates or reorders within a session. */
+ * what was in it, and so does a dial that failed.  It never duplicates or
+ * reorders within a session, and an incarnation has one session at a time.
+ *
+ * One thread per peer dials and sends; it blocks in the channel and touches
+ * nothing of the loop's.  All functions are for the loop, but links_peers,
+ * which any thread may call. */
 #ifndef KMS_CLUSTER_LINKS_H
 #define KMS_CLUSTER_LINKS_H
 
 #include <uv.h>
 
+#include "common/wire/msg.h"
+#include "kms/cluster/incarnation.h"
 #include "kms/service/kmsd_config.h"
-#include "kms/state/command.h"
-#include "node/channel/channel.h"
-
-/* This process's identity: the key is drawn at start, lives in guarded
- * memory and is never written anywhere (I1). */
-struct incarnation; /* opaque */
-enum err incarnation_new(struct incarnation **out);
-void incarnation_free(struct incarnation *i); /* wipes; NULL is fine */
-const uint8_t *incarnation_id(const struct incarnation *i); /* 32 bytes */
-
-#define LINKS_HELLO_SIG_LEN 64
-enum err incarnation_sign(uint8_t sig[static LINKS_HELLO_SIG_LEN],
-    struct incarnation *i, const char *slot,
-    const uint8_t handshake_hash[static 32]);
-/* ERR_AUTH */
-enum err incarnation_verify(const uint8_t sig[static LINKS_HELLO_SIG_LEN],
-    const uint8_t id[static INCARNATION_ID_LEN], const char *slot,
-    const uint8_t handshake_hash[static 32]);
 
 struct links; /* opaque */
 
@@ -43,52 +32,71 @@ struct links_options {
 	const char *slot; /* our own; borrowed */
 	const char (*peer)[KMSD_URL_MAX]; /* their channels; copied */
 	unsigned n_peers;
-	/* On the loop: a message from `from`, whose evidence this node has
-	 * verified and the contract allowed.  `bytes` borrows. */
+	/* On the loop, from links_request: a message from `from`, whose
+	 * evidence this node has verified and the contract allowed.  Both
+	 * arguments borrow.  It may call anything here but links_free. */
 	void (*on_message)(
 	    void *cookie, const struct member *from, struct bytes bytes);
 	void *cookie;
 };
 
+/* ERR_CONFIG: the slot's name, or too many peers. */
 enum err links_new(struct links **out, const struct links_options *o);
+/* The server whose connections links_drop ends; borrowed until links_stop. */
+void links_set_server(struct links *l, struct channel_server *server);
 /* Threads begin to dial. */
-void links_start(struct links *l);
+enum err links_start(struct links *l);
 
 /* links_send queues a message for every configured peer that is, or may be,
- * `to` (zero incarnation: whoever holds the slot; empty slot: all).  Copies.
- * Never blocks; what does not fit is dropped and counted. */
+ * `to`: with an incarnation, for the peer that welcomed us as it; with a slot
+ * alone, for the peer that holds it, or while none is known to, for all that
+ * we are not connected with; with neither, for all.  Copies.  Never blocks,
+ * never calls back; what does not fit is dropped and counted, and so is what
+ * is empty or over LIMIT_LINK_MESSAGE. */
 void links_send(struct links *l, const struct member *to, struct bytes bytes);
 
 /* links_request answers a peer's request on the answering side: Hello, then
- * batches.  Called by the request table on the loop.  Replaces `reply`.
+ * batches.  Called by the request table.  Appends to `reply`.
  * ERR_DENIED: `why`. */
 enum err links_request(struct links *l, const struct channel_caller *who,
-    struct bytes request, struct buf *reply, struct refusal *why);
+    const KmsRequest *request, struct buf *reply, struct refusal *why);
 /* The connection is gone: forget its Hello. */
 void links_closed(struct links *l, uint64_t conn);
 
 struct links_peer {
 	const char *url; /* borrowed */
 	bool connected;
-	char slot[SLOT_MAX]; /* as it said, "" if never */
+	char slot[SLOT_MAX]; /* as it said last, "" if never */
 	uint8_t incarnation[INCARNATION_ID_LEN];
 	int64_t since; /* unix seconds of the last change */
 	enum reason error; /* of the last attempt */
-	uint64_t sent, dropped, bytes;
+	uint64_t sent, dropped, bytes; /* messages, messages, of those sent */
 };
 size_t links_peers(struct links *l, struct links_peer *out, size_t max);
+
+struct links_stats {
+	uint64_t sessions; /* of peers that said Hello, now */
+	uint64_t received; /* messages */
+	uint64_t unclaimed; /* sent to nobody we know, or of no legal size */
+};
+void links_stats(struct links *l, struct links_stats *out);
 
 /* What was verified about an incarnation, by either direction's session;
  * false if there is none now. */
 bool links_attested(struct links *l, struct attested *out,
     const uint8_t incarnation[static INCARNATION_ID_LEN]);
 
-/* links_drop ends connections with an incarnation, both ways. */
+/* links_drop ends connections with an incarnation, both ways.  Our own link
+ * to it is dialled again, and it may come again: both are checked anew. */
 void links_drop(
     struct links *l, const uint8_t incarnation[static INCARNATION_ID_LEN]);
 
-/* links_stop: `done` runs on the loop when every thread has ended. */
+/* links_stop: `done` runs on the loop when every thread has ended.  Waits on
+ * the network end at once; what can take longer is a `prove` or `check` of
+ * the channel context under way, which the channel server waits for too. */
 void links_stop(struct links *l, void (*done)(void *), void *cookie);
-void links_free(struct links *l); /* NULL is fine */
+/* Once `done` has run, and nobody calls links_closed any more: after the
+ * channel server has stopped.  NULL is fine. */
+void links_free(struct links *l);
 
 #endif

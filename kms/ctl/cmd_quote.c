@@ -237,6 +237,32 @@ tell(struct quotejob *j)
 	return rc;
 }
 
+/* What the caller wants checked, and evidence of this kind cannot answer,
+ * must not look like checked: a host chooses which kind it shows. */
+static void
+unanswered(struct quotejob *j)
+{
+	static const struct {
+		const char *option;
+		enum quotefile_kind kind; /* that can answer */
+	} asked[] = {
+		{ "nonce", QUOTEFILE_NITRO },
+		{ "event-log", QUOTEFILE_INTEL },
+		{ "vm-config", QUOTEFILE_INTEL },
+		{ "compose", QUOTEFILE_INTEL },
+	};
+	struct refusal why = { .code = REASON_NONE };
+
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+		if (args_has(j->a, asked[i].option) &&
+		    asked[i].kind != j->file.kind)
+			quotejob_keep(j,
+			    refuse(&why, REASON_REFERENCE,
+				"REFERENCE: this evidence has no %s",
+				asked[i].option),
+			    &why);
+}
+
 static void
 settle(struct quotejob *j)
 {
@@ -271,6 +297,7 @@ run_quote(struct ctl *c, const struct args *a)
 		break;
 	}
 	if (rc == CTL_OK) {
+		unanswered(&j);
 		j.policy_json = quotepolicy_json(&j.policy, j.kind);
 		settle(&j);
 		rc = tell(&j);

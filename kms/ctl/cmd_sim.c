@@ -7,13 +7,13 @@
 #include "common/base/hex.h"
 #include "kms/ctl/lab_app.h"
 #include "kms/ctl/lab_make.h"
+#include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
 #include "kms/ctl/lab_up.h"
 #include "node/tee/pccs_server.h"
 #include "node/tee/simhost.h"
 
 #define NODES_DEFAULT 3
-#define READY_MS 90000
 #define SUN_PATH_MAX 107
 #define BOOT_DEADLINE_S 60
 
@@ -95,10 +95,11 @@ run_init(struct ctl *c, const struct args *a)
 		rc = ctl_fail(c, CTL_FAILED, "%s", why);
 	else
 		rc = ctl_result(c,
-		    json_pack("{s:s, s:I, s:o, s:o}", "folder", l->dir, "nodes",
-			(json_int_t)n, "operator",
+		    json_pack("{s:s, s:I, s:o, s:o, s:o}", "folder", l->dir,
+			"nodes", (json_int_t)n, "operator",
 			address_text(l->operator_address), "kms_contract",
-			address_text(l->kms)),
+			address_text(l->kms), "anchor_contract",
+			address_text(l->anchor)),
 		    CTL_OK);
 	lab_free(l);
 	return rc;
@@ -150,9 +151,10 @@ tell_status(const struct ctl *c, const struct lab *l)
 	}
 	lab_rpc_url(url, l);
 	return ctl_result(c,
-	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "folder", l->dir,
-		"rpc", url, "chain_id", (json_int_t)l->chain_id, "kms_contract",
-		address_text(l->kms), "operator",
+	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "folder",
+		l->dir, "rpc", url, "chain_id", (json_int_t)l->chain_id,
+		"kms_contract", address_text(l->kms), "anchor_contract",
+		address_text(l->anchor), "operator",
 		address_text(l->operator_address), "processes", rows, "apps",
 		apps),
 	    CTL_OK);
@@ -233,7 +235,7 @@ start_one(const struct ctl *c, struct lab *l, const char *name)
 	if (n != NULL) {
 		rc = lab_start_node(c, l, n);
 		if (rc == CTL_OK && n->listed)
-			rc = lab_await_phase(c, l, n, "ready", READY_MS);
+			rc = lab_await_ready(c, l, n);
 	} else if (strcmp(name, LAB_CHAIN) == 0) {
 		rc = lab_start_chain(c, l);
 	} else if (strcmp(name, LAB_PCCS) == 0) {

@@ -74,7 +74,8 @@ row(const struct lab *l, const struct lab_node *n, bool *ready)
 static enum ctl_exit
 whole_lab(struct ctl *c, const char *dir)
 {
-	char why[LAB_WHY_MAX], url[CONTRACT_URL_MAX], hex[ACCOUNT_ADDRESS_TEXT];
+	char why[LAB_WHY_MAX], url[CONTRACT_URL_MAX], hex[ACCOUNT_ADDRESS_TEXT],
+	    anchor[ACCOUNT_ADDRESS_TEXT];
 	json_t *nodes = json_array();
 	struct lab *l = NULL;
 	bool ready = true;
@@ -93,9 +94,11 @@ whole_lab(struct ctl *c, const char *dir)
 	}
 	lab_rpc_url(url, l);
 	account_address_text(hex, l->kms);
+	account_address_text(anchor, l->anchor);
 	rc = ctl_result(c,
-	    json_pack("{s:b, s:s, s:s, s:o}", "ready", (int)ready, "rpc", url,
-		"kms_contract", hex, "nodes", nodes),
+	    json_pack("{s:b, s:s, s:s, s:s, s:o}", "ready", (int)ready, "rpc",
+		url, "kms_contract", hex, "anchor_contract", anchor, "nodes",
+		nodes),
 	    ready ? CTL_OK : CTL_FAILED);
 	lab_free(l);
 	return rc;

@@ -57,7 +57,8 @@ contract_from_args(struct contract *out, const struct ctl *c,
 {
 	const char *sim = args_get(a, "sim"), *rpc = args_get(a, "rpc"),
 		   *kms = args_get(a, "kms"), *id = args_get(a, "chain-id"),
-		   *key = args_get(a, "key-file");
+		   *key = args_get(a, "key-file"),
+		   *anchor = args_get(a, "anchor");
 	struct contract k = { .chain_id = 0 };
 	enum ctl_exit rc;
 
@@ -70,6 +71,12 @@ contract_from_args(struct contract *out, const struct ctl *c,
 			return ctl_fail(c, CTL_USAGE,
 			    "--kms: must be an address (20 bytes in hex)");
 		k.has_kms = true;
+	}
+	if (anchor != NULL) {
+		if (hex_fixed(k.anchor, 20, anchor) != ERR_OK)
+			return ctl_fail(c, CTL_USAGE,
+			    "--anchor: must be an address (20 bytes in hex)");
+		k.has_anchor = true;
 	}
 	if (id != NULL &&
 	    (args_u64(&k.chain_id, id, INT64_MAX) != ERR_OK || k.chain_id == 0))
@@ -199,6 +206,48 @@ contract_await_final(const struct ctl *c, const struct contract *k,
 }
 
 enum err
+contract_anchor(
+    struct anchor_state *out, const struct contract *k, struct refusal *why)
+{
+	struct buf call = { 0 }, answer = { 0 };
+	enum err e = anchorabi_call_state(&call);
+
+	if (e == ERR_OK)
+		e = contract_call(&answer, k, k->anchor, buf_view(&call), why);
+	if (e == ERR_OK && anchorabi_state(out, buf_view(&answer)) != ERR_OK)
+		e = refuse(why, REASON_CHAIN_ANSWER, "not an anchor");
+	buf_fini(&answer);
+	buf_fini(&call);
+	return e;
+}
+
+enum err
+contract_balance(char out[static ETHER_TEXT], const struct contract *k,
+    const uint8_t address[static 20], struct refusal *why)
+{
+	char hex[41], params[64];
+	struct rpc_reply r = { 0 };
+	uint64_t wei;
+	enum err e;
+
+	(void)snprintf(params, sizeof params, "[\"0x%s\",\"latest\"]",
+	    hex_encode(hex, address, 20));
+	if ((e = ask(&r, k, "eth_getBalance", params, why)) != ERR_OK)
+		goto done;
+	e = rpc_quantity(&wei, r.result);
+	if (e == ERR_OK)
+		ether_text(out, wei);
+	else if (e == ERR_LIMIT)
+		(void)snprintf(out, ETHER_TEXT, "over 18");
+	else
+		(void)refuse(why, REASON_CHAIN_ANSWER, "eth_getBalance");
+	e = e == ERR_OK || e == ERR_LIMIT ? ERR_OK : ERR_DENIED;
+done:
+	rpc_reply_fini(&r);
+	return e;
+}
+
+enum err
 contract_root(
     struct k256_pub *out, const struct contract *k, struct refusal *why)
 {
@@ -234,7 +283,9 @@ static enum err
 send_one(const struct tx_chain *chain, const struct contract *k,
     const struct account *from, struct contract_tx *t, struct refusal *why)
 {
-	struct tx tx = { .chain_id = k->chain_id, .data = buf_view(&t->data) };
+	struct tx tx = { .chain_id = k->chain_id,
+		.value = t->value,
+		.data = buf_view(&t->data) };
 	struct buf raw = { 0 };
 	enum err e;
 

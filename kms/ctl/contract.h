@@ -1,10 +1,12 @@
-/* contract: calls and transactions of one KMS contract and its apps, by one
- * endpoint and one paying account. */
+/* contract: calls and transactions of one KMS contract, its apps and its
+ * cluster's anchor, by one endpoint and one paying account. */
 #ifndef KMS_CTL_CONTRACT_H
 #define KMS_CTL_CONTRACT_H
 
 #include "common/eth/tx.h"
 #include "kms/ctl/ctl.h"
+#include "kms/ctl/ether.h"
+#include "kms/gate/anchorabi.h"
 
 #define CONTRACT_URL_MAX 256
 #define CONTRACT_PATH_MAX 512
@@ -15,6 +17,8 @@ struct contract {
 	uint64_t chain_id; /* 0: not told; cannot send */
 	uint8_t kms[20];
 	bool has_kms;
+	uint8_t anchor[20]; /* its cluster's ClusterAnchor */
+	bool has_anchor;
 	char sim[CONTRACT_PATH_MAX]; /* folder of its lab, or "" */
 };
 
@@ -33,6 +37,11 @@ struct contract {
 		    "the account that signs and pays (mode 0600)" \
 	}
 
+#define CONTRACT_OPTION_ANCHOR \
+	{ \
+		"anchor", "0xADDR", "the anchor contract of its cluster" \
+	}
+
 /* contract_from_args reads these options; `send` and `need_kms` say which
  * must be there.  On failure it has told the user; returns the exit code. */
 enum ctl_exit contract_from_args(struct contract *out, const struct ctl *c,
@@ -46,6 +55,15 @@ enum err contract_call_bool(bool *out, const struct contract *k,
 enum err contract_block_number(uint64_t *out, const struct contract *k,
     const char *tag, struct refusal *why);
 
+/* contract_anchor reads the state of the anchor, which k->has_anchor.
+ * ERR_DENIED and `why`. */
+enum err contract_anchor(
+    struct anchor_state *out, const struct contract *k, struct refusal *why);
+
+/* contract_balance: in ether, "over 18" if there is more than fits. */
+enum err contract_balance(char out[static ETHER_TEXT], const struct contract *k,
+    const uint8_t address[static 20], struct refusal *why);
+
 /* contract_root reads the root that the KMS contract names.  ERR_DENIED and
  * `why` if there is none. */
 enum err contract_root(
@@ -54,6 +72,7 @@ enum err contract_root(
 /* One transaction; a zeroed struct with `to` and `data` set is unsent. */
 struct contract_tx {
 	uint8_t to[20];
+	uint64_t value; /* wei */
 	struct buf data; /* owns; contract_tx_fini */
 	uint8_t hash[32];
 	struct tx_receipt receipt;

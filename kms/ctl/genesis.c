@@ -15,6 +15,7 @@ void
 genesis_fini(struct genesis *g)
 {
 	buf_fini(&g->ca_spki);
+	buf_fini(&g->anchor.quote);
 	evidence_fini(&g->evidence);
 }
 
@@ -25,6 +26,28 @@ get_text(struct buf *out, size_t max, const json_t *v, const char *key)
 	enum err e = json_get_str(&s, v, key);
 
 	return e != ERR_OK ? e : buf_append(out, s, strlen(s), max);
+}
+
+static enum err
+read_anchor(struct genesis *g, const json_t *doc, const char **key)
+{
+	const json_t *v = json_object_get(doc, "anchor");
+	enum err e;
+
+	if (v == NULL) {
+		*key = "anchor";
+		return ERR_NOTFOUND;
+	}
+	if ((e = json_get_u64(&g->anchor.index, v, *key = "index")) != ERR_OK ||
+	    (e = json_get_hex(g->anchor.hash, 32, v, *key = "hash")) !=
+		ERR_OK ||
+	    (e = json_get_hex(g->anchor.incarnation, INCARNATION_ID_LEN, v,
+		 *key = "incarnation")) != ERR_OK ||
+	    (e = json_get_hex(g->anchor.signer, 20, v, *key = "signer")) !=
+		ERR_OK)
+		return e;
+	return json_get_hex_buf(
+	    &g->anchor.quote, LIMIT_QUOTE, v, *key = "quote");
 }
 
 enum err
@@ -49,6 +72,8 @@ genesis_read(struct genesis *out, const json_t *v, struct refusal *why)
 	if (e == ERR_OK)
 		e = get_text(&g.evidence.vm_config, LIMIT_VM_CONFIG, v,
 		    key = "vm_config");
+	if (e == ERR_OK)
+		e = read_anchor(&g, v, &key);
 	if (e != ERR_OK) {
 		genesis_fini(&g);
 		return refuse(why, REASON_REQUEST, "%s: %s", key, err_text(e));
@@ -67,6 +92,26 @@ expected(uint8_t out[static 64], const struct genesis *g, struct refusal *why)
 	    p256_spki_parse(&pub.ca, g->ca_spki.p, g->ca_spki.len) != ERR_OK)
 		return refuse(why, REASON_REQUEST, "not public keys");
 	keys_bootstrap_report_data(out, &pub);
+	return ERR_OK;
+}
+
+static enum err
+expected_anchor(uint8_t out[static 64], const struct genesis *g,
+    const struct contract *k, struct refusal *why)
+{
+	struct anchor_genesis a = { .chain_id = k->chain_id,
+		.at = { .generation = 1, .index = g->anchor.index } };
+
+	if (!k->has_anchor)
+		return refuse(why, REASON_REQUEST,
+		    "which anchor? give --anchor 0xADDRESS");
+	if (k256_pub_parse(&a.root, g->k256_pub, 33) != ERR_OK)
+		return refuse(why, REASON_REQUEST, "not public keys");
+	memcpy(a.contract, k->anchor, sizeof a.contract);
+	memcpy(a.at.hash, g->anchor.hash, sizeof a.at.hash);
+	memcpy(a.incarnation, g->anchor.incarnation, sizeof a.incarnation);
+	memcpy(a.signer, g->anchor.signer, sizeof a.signer);
+	anchor_genesis_report_data(out, &a);
 	return ERR_OK;
 }
 
@@ -98,12 +143,20 @@ enum err
 genesis_check(struct attested *out, const struct genesis *g, struct verifier *v,
     const struct contract *k, int64_t now, struct refusal *why)
 {
+	struct evidence second = g->evidence; /* borrows all */
+	struct attested again;
 	uint8_t report_data[64];
 	enum err e = expected(report_data, g, why);
 
 	if (e == ERR_OK)
 		e = verifier_check(
 		    v, out, &g->evidence, report_data, BOOT_KMS, now, why);
+	second.quote = g->anchor.quote;
+	if (e == ERR_OK)
+		e = expected_anchor(report_data, g, k, why);
+	if (e == ERR_OK)
+		e = verifier_check(
+		    v, &again, &second, report_data, BOOT_KMS, now, why);
 	return e != ERR_OK ? e : allowed_by_contract(&out->boot, k, why);
 }
 
@@ -125,28 +178,66 @@ genesis_done(bool *out, const struct contract *k, struct refusal *why)
 	return e;
 }
 
+/* add_anchor appends what the anchor still lacks. */
 static enum err
-send(uint64_t *block, const struct ctl *c, const struct contract *k,
-    const struct genesis *g, struct refusal *why)
+add_anchor(struct contract_tx *tx, size_t *n, const struct contract *k,
+    const struct genesis *g, uint64_t fund_wei, struct refusal *why)
 {
-	const struct bytes member[4] = { { g->k256_pub, sizeof g->k256_pub },
-		buf_view(&g->ca_spki), buf_view(&g->evidence.quote),
-		buf_view(&g->evidence.event_log) };
-	struct contract_tx tx = { .to = { 0 } };
+	struct anchor_state s;
 	enum err e;
 
-	memcpy(tx.to, k->kms, sizeof tx.to);
-	e = calls_set_kms_info(&tx.data, member);
-	if (e == ERR_OK)
-		e = contract_send(c, k, &tx, 1, why);
-	if (e == ERR_OK)
-		*block = tx.receipt.block_number;
-	contract_tx_fini(&tx);
+	if (!k->has_anchor)
+		return refuse(why, REASON_REQUEST,
+		    "the node wants an anchor; give --anchor 0xADDRESS");
+	if ((e = contract_anchor(&s, k, why)) != ERR_OK)
+		return e;
+	if (memcmp(s.kms, k->kms, sizeof s.kms) != 0)
+		return refuse(why, REASON_REQUEST,
+		    "the anchor is of another KMS contract");
+	if (s.v.at.generation == 0) {
+		memcpy(tx[*n].to, k->anchor, sizeof tx[*n].to);
+		e = anchorabi_genesis(&tx[(*n)++].data, g->anchor.index,
+		    g->anchor.hash, g->anchor.signer, g->anchor.incarnation);
+	} else if (s.v.at.generation != 1 || s.v.at.index != g->anchor.index ||
+	    memcmp(s.v.at.hash, g->anchor.hash, 32) != 0 ||
+	    memcmp(s.signer, g->anchor.signer, 20) != 0) {
+		return refuse(why, REASON_GENESIS_DONE,
+		    "the anchor was opened for another cluster; it cannot "
+		    "be opened again");
+	}
+	if (fund_wei > 0) {
+		memcpy(tx[*n].to, g->anchor.signer, sizeof tx[*n].to);
+		tx[(*n)++].value = fund_wei;
+	}
 	return e;
 }
 
 enum err
-genesis_publish(struct attested *out, uint64_t *block, const struct ctl *c,
+genesis_send(uint64_t *block, const struct ctl *c, const struct contract *k,
+    const struct genesis *g, uint64_t fund_wei, struct refusal *why)
+{
+	const struct bytes member[4] = { { g->k256_pub, sizeof g->k256_pub },
+		buf_view(&g->ca_spki), buf_view(&g->evidence.quote),
+		buf_view(&g->evidence.event_log) };
+	struct contract_tx tx[3] = { 0 };
+	size_t n = 0;
+	enum err e = add_anchor(tx, &n, k, g, fund_wei, why);
+
+	if (e == ERR_OK) {
+		memcpy(tx[n].to, k->kms, sizeof tx[n].to);
+		e = calls_set_kms_info(&tx[n++].data, member);
+	}
+	if (e == ERR_OK)
+		e = contract_send(c, k, tx, n, why);
+	if (e == ERR_OK)
+		*block = tx[n - 1].receipt.block_number;
+	for (size_t i = 0; i < sizeof tx / sizeof *tx; i++)
+		contract_tx_fini(&tx[i]);
+	return e;
+}
+
+enum err
+genesis_publish(struct genesis_result *out, const struct ctl *c,
     const struct contract *k, const struct genesis_options *o,
     struct refusal *why)
 {
@@ -176,9 +267,12 @@ genesis_publish(struct attested *out, uint64_t *block, const struct ctl *c,
 	if (e == ERR_OK)
 		e = verifier_new(&v, &vo);
 	if (e == ERR_OK)
-		e = genesis_check(out, &g, v, k, clock_wall_s(), why);
+		e = genesis_check(&out->who, &g, v, k, clock_wall_s(), why);
 	if (e == ERR_OK)
-		e = send(block, c, k, &g, why);
+		e = genesis_send(&out->block, c, k, &g, o->fund_wei, why);
+	if (e == ERR_OK) {
+		memcpy(out->signer, g.anchor.signer, sizeof out->signer);
+	}
 	verifier_free(v);
 	genesis_fini(&g);
 	json_decref(doc);

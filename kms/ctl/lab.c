@@ -81,10 +81,13 @@ lab_admin_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n)
 void
 lab_contract(struct contract *out, const struct lab *l)
 {
-	*out = (struct contract){ .chain_id = l->chain_id, .has_kms = true };
+	*out = (struct contract){
+		.chain_id = l->chain_id, .has_kms = true, .has_anchor = true
+	};
 	lab_rpc_url(out->rpc, l);
 	lab_path(out->key_file, l, "operator.key");
 	memcpy(out->kms, l->kms, sizeof out->kms);
+	memcpy(out->anchor, l->anchor, sizeof out->anchor);
 	memcpy(out->sim, l->dir, sizeof out->sim);
 }
 
@@ -243,7 +246,8 @@ read_lab(struct lab *l, const json_t *v)
 	    (e = get_port(&l->pccs_port, v, "pccs_port")) != ERR_OK ||
 	    (e = json_get_hex(l->operator_address, 20, v, "operator")) !=
 		ERR_OK ||
-	    (e = json_get_hex(l->kms, 20, v, "kms_contract")) != ERR_OK)
+	    (e = json_get_hex(l->kms, 20, v, "kms_contract")) != ERR_OK ||
+	    (e = json_get_hex(l->anchor, 20, v, "anchor_contract")) != ERR_OK)
 		return e;
 	if (json_array_size(nodes) > LAB_NODES_MAX ||
 	    json_array_size(apps) > LAB_APPS_MAX)
@@ -333,10 +337,11 @@ lab_save(const struct lab *l)
 			hex_text(a->compose_hash, 32), "registered",
 			(int)a->registered));
 	}
-	v = json_pack("{s:I, s:i, s:i, s:o, s:o, s:o, s:o}", "chain_id",
+	v = json_pack("{s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "chain_id",
 	    (json_int_t)l->chain_id, "rpc_port", (int)l->rpc_port, "pccs_port",
 	    (int)l->pccs_port, "operator", hex_text(l->operator_address, 20),
-	    "kms_contract", hex_text(l->kms, 20), "nodes", nodes, "apps", apps);
+	    "kms_contract", hex_text(l->kms, 20), "anchor_contract",
+	    hex_text(l->anchor, 20), "nodes", nodes, "apps", apps);
 	lab_path(path, l, "sim.json");
 	if (v != NULL && json_array_size(nodes) == l->n_nodes &&
 	    json_array_size(apps) == l->n_apps)

@@ -1,7 +1,7 @@
 /* lab: a simulated cluster: a folder with all that it consists of.
  *
  *   sim.json             what this file keeps
- *   operator.key         the account that owns the KMS contract (0600)
+ *   operator.key         the account that owns the contracts (0600)
  *   sim-root.der         the simulator's root certificate
  *   pki/ hosts/ images/  node/tee/simpki.h, simhost.h, simimage.h
  *   chain/               the chain's state, deployment.json
@@ -47,7 +47,8 @@ struct lab {
 	uint16_t rpc_port;
 	uint16_t pccs_port;
 	uint8_t operator_address[20];
-	uint8_t kms[20]; /* the contract: known before it is there */
+	uint8_t kms[20]; /* the contracts: known before they are there */
+	uint8_t anchor[20];
 	struct lab_node node[LAB_NODES_MAX];
 	unsigned n_nodes;
 	struct lab_app app[LAB_APPS_MAX];
@@ -79,7 +80,7 @@ void lab_rpc_url(char out[static CONTRACT_URL_MAX], const struct lab *l);
 void lab_pccs_url(char out[static CONTRACT_URL_MAX], const struct lab *l);
 void lab_admin_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n);
 
-/* lab_contract says how to reach its KMS contract, with its operator. */
+/* lab_contract says how to reach its contracts, with its operator. */
 void lab_contract(struct contract *out, const struct lab *l);
 
 /* lab_await_block waits until every listed node that answers has seen block

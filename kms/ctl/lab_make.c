@@ -10,12 +10,15 @@
 #include "common/crypto/keccak.h"
 #include "common/eth/rlp.h"
 #include "kms/ctl/lab_make.h"
+#include "kms/state/command.h"
 #include "node/tee/simhost.h"
 #include "node/tee/simimage.h"
 #include "node/tee/simpki.h"
 
-/* tools/deploy makes the app's implementation, the KMS's and its proxy. */
+/* tools/deploy makes the app's implementation, the KMS's and its proxy, and
+ * the anchor. */
 #define PROXY_NONCE 2
+#define ANCHOR_NONCE 3
 
 /* What a KMS guest is made of.  Without an instance id all nodes measure
  * the same. */
@@ -81,6 +84,9 @@ make_operator(struct lab *l)
 		e = k256_address(l->operator_address, &pub);
 	if (e == ERR_OK)
 		e = created_address(l->kms, l->operator_address, PROXY_NONCE);
+	if (e == ERR_OK)
+		e = created_address(
+		    l->anchor, l->operator_address, ANCHOR_NONCE);
 	k256_secret_wipe(&key);
 	secret_wipe(hex, sizeof hex);
 	return e;
@@ -151,7 +157,7 @@ static enum err
 write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 {
 	char dir[LAB_PATH_MAX], path[LAB_PATH_MAX], pccs[CONTRACT_URL_MAX],
-	    rpc[CONTRACT_URL_MAX], kms[41];
+	    rpc[CONTRACT_URL_MAX], kms[41], anchor[41];
 	struct buf y = { 0 };
 	enum err e;
 
@@ -161,6 +167,7 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 	lab_pccs_url(pccs, l);
 	lab_rpc_url(rpc, l);
 	hex_encode(kms, l->kms, 20);
+	hex_encode(anchor, l->anchor, 20);
 	e = buf_printf(&y,
 	    "slot: '%s'\n"
 	    "listen: 'tcp://127.0.0.1:%u'\n"
@@ -172,8 +179,10 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 	    "  rpc: ['%s']\n"
 	    "  chain_id: %" PRIu64 "\n"
 	    "  kms_contract: '0x%s'\n"
+	    "  anchor_contract: '0x%s'\n"
 	    "  block_tag: finalized\n"
 	    "  max_age_s: 60\n"
+	    "  fence_s: 9\n"
 	    "  poll_ms: 500\n"
 	    "tee:\n"
 	    "  simulated: true\n"
@@ -184,8 +193,8 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 	    "  pccs_url: '%s'\n"
 	    "  insecure_simulated_root: '%s/sim-root.der'\n",
 	    n->name, n->listen_port, n->admin_port, dir,
-	    genesis ? "true" : "false", rpc, l->chain_id, kms, l->dir, n->host,
-	    l->dir, n->image, l->dir, pccs, l->dir);
+	    genesis ? "true" : "false", rpc, l->chain_id, kms, anchor, l->dir,
+	    n->host, l->dir, n->image, l->dir, pccs, l->dir);
 	for (unsigned i = 0, told = 0; e == ERR_OK && i < l->n_nodes; i++) {
 		if (&l->node[i] == n || strcmp(l->node[i].name, n->name) == 0)
 			continue;
@@ -284,7 +293,8 @@ lab_add_node(struct lab *l, const char *name, const char *host,
 
 	if (l->n_nodes == LAB_NODES_MAX)
 		return ERR_LIMIT;
-	if (!sim_name_ok(name))
+	/* It is the name of its seat, too. */
+	if (!sim_name_ok(name) || strlen(name) >= SLOT_MAX)
 		return ERR_CONFIG;
 	if (lab_find_node(l, name) != NULL || lab_find_app(l, name) != NULL)
 		return ERR_EXISTS;

@@ -19,6 +19,9 @@
 /* forge compiles for the first cluster of a checkout, with solc as wasm. */
 #define DEPLOY_MS 300000
 #define TAIL_LINES 12
+/* Long enough for a node of a lab to see an announcement at a final block
+ * and to veto it. */
+#define ANCHOR_WAIT "DEPLOY_ANCHOR_WAIT=12"
 /* Nodes may still be starting: only a refusal that lasts counts. */
 #define REFUSED_MS 2000
 
@@ -148,13 +151,13 @@ fund(const struct lab *l)
 	return e;
 }
 
-/* The deployment's own word on where the KMS contract is. */
+/* The deployment's own word on where the contracts are. */
 static enum ctl_exit
 check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 {
 	struct buf text = { 0 };
 	json_t *v = NULL;
-	uint8_t kms[20];
+	uint8_t kms[20], anchor[20];
 	enum err e = file_read(&text, path, LIMIT_CONFIG_FILE);
 
 	if (e == ERR_OK)
@@ -162,14 +165,16 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 		    &v, text.p, text.len, LIMIT_CONFIG_FILE, NULL, 0);
 	if (e == ERR_OK)
 		e = json_get_hex(kms, 20, v, "kms");
+	if (e == ERR_OK)
+		e = json_get_hex(anchor, 20, v, "anchor");
 	json_decref(v);
 	buf_fini(&text);
 	if (e != ERR_OK)
 		return ctl_fail(c, CTL_FAILED, "%s: %s", path, err_text(e));
-	if (memcmp(kms, l->kms, 20) != 0)
+	if (memcmp(kms, l->kms, 20) != 0 || memcmp(anchor, l->anchor, 20) != 0)
 		return ctl_fail(c, CTL_FAILED,
-		    "the KMS contract came out at "
-		    "another address: the operator's account was used before");
+		    "the contracts came out at "
+		    "other addresses: the operator's account was used before");
 	return CTL_OK;
 }
 
@@ -191,7 +196,7 @@ lab_deploy(const struct ctl *c, const struct lab *l)
 	    key_path[LAB_PATH_MAX], log[LAB_PATH_MAX],
 	    key[80] = "DEPLOY_KEY=0x";
 	const char *const argv[] = { tool, url, out, NULL };
-	const char *const env[] = { key, NULL };
+	const char *const env[] = { key, ANCHOR_WAIT, NULL };
 	const struct proc_start p = {
 		.argv = argv, .env = env, .log_path = log
 	};

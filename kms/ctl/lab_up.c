@@ -4,6 +4,7 @@
 #include "kms/ctl/admin.h"
 #include "kms/ctl/calls.h"
 #include "kms/ctl/genesis.h"
+#include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
 #include "kms/ctl/lab_up.h"
 
@@ -17,6 +18,7 @@
 struct self {
 	uint8_t value[LISTS][32];
 };
+#define DEVICE 2 /* of them: who may sit */
 static const struct {
 	const char *key; /* in /status "self" */
 	uint32_t has, add;
@@ -116,17 +118,65 @@ done:
 	return rc;
 }
 
+static bool
+sits(const struct anchor_view *v, const char *slot,
+    const uint8_t device_id[static 32])
+{
+	for (unsigned i = 0; i < v->n_seats; i++)
+		if (strcmp(v->seat[i].slot, slot) == 0)
+			return memcmp(v->seat[i].device_id, device_id, 32) == 0;
+	return false;
+}
+
+/* Every listed node has a seat of its name, for its host's device. */
+static enum ctl_exit
+seat_nodes(const struct ctl *c, const struct lab *l, const struct contract *k)
+{
+	struct contract_tx tx[LAB_NODES_MAX] = { 0 };
+	struct refusal why = { .code = REASON_NONE };
+	enum ctl_exit rc = CTL_OK;
+	struct anchor_state a;
+	size_t n = 0;
+	struct self s;
+	enum err e = contract_anchor(&a, k, &why);
+
+	for (unsigned i = 0; e == ERR_OK && i < l->n_nodes; i++) {
+		const struct lab_node *node = &l->node[i];
+
+		if (!node->listed)
+			continue;
+		if ((rc = ask_self(&s, c, l, node)) != CTL_OK)
+			goto done;
+		if (sits(&a.v, node->name, s.value[DEVICE]))
+			continue;
+		memcpy(tx[n].to, k->anchor, sizeof tx[n].to);
+		e = anchorabi_set_seat(
+		    &tx[n++].data, node->name, s.value[DEVICE]);
+	}
+	if (e == ERR_OK && n > 0) {
+		ctl_note(c, "giving the nodes their seats on chain");
+		e = contract_send(c, k, tx, n, &why);
+	}
+	if (e != ERR_OK)
+		rc = ctl_denied(c, "the nodes' seats", e, &why);
+done:
+	for (size_t i = 0; i < LAB_NODES_MAX; i++)
+		contract_tx_fini(&tx[i]);
+	return rc;
+}
+
 /* publish is for a contract that names no root yet. */
 static enum ctl_exit
 publish(const struct ctl *c, const struct lab *l, const struct contract *k)
 {
 	char node[CONTRACT_URL_MAX], pccs[CONTRACT_URL_MAX], path[LAB_PATH_MAX];
 	struct refusal why = { .code = REASON_NONE };
-	struct genesis_options o = { .node = node, .pccs_url = pccs };
+	struct genesis_options o = {
+		.node = node, .pccs_url = pccs, .fund_wei = GENESIS_FUND_LAB
+	};
+	struct genesis_result r = { .block = 0 };
 	struct buf root = { 0 };
-	struct attested who;
 	enum ctl_exit rc;
-	uint64_t block;
 	enum err e;
 
 	rc = lab_await_phase(c, l, &l->node[0], "genesis", READY_MS);
@@ -140,7 +190,7 @@ publish(const struct ctl *c, const struct lab *l, const struct contract *k)
 	if (e == ERR_OK) {
 		ctl_note(c, "checking %s's quote and publishing its roots",
 		    l->node[0].name);
-		e = genesis_publish(&who, &block, c, k, &o, &why);
+		e = genesis_publish(&r, c, k, &o, &why);
 	}
 	if (e != ERR_OK && e != ERR_EXISTS)
 		rc = ctl_denied(c, "genesis", e, &why);
@@ -173,13 +223,9 @@ lab_up(const struct ctl *c, const struct lab *l)
 		if ((rc = lab_start_node(c, l, &l->node[i])) != CTL_OK)
 			return rc;
 	if ((rc = allow_nodes(c, l, &k)) != CTL_OK ||
+	    (rc = seat_nodes(c, l, &k)) != CTL_OK ||
 	    (rc = root_is_there(&done, c, &k)) != CTL_OK ||
 	    (!done && (rc = publish(c, l, &k)) != CTL_OK))
 		return rc;
-	for (unsigned i = 0; i < l->n_nodes; i++)
-		if (l->node[i].listed &&
-		    (rc = lab_await_phase(
-			 c, l, &l->node[i], "ready", READY_MS)) != CTL_OK)
-			return rc;
-	return CTL_OK;
+	return lab_await_ready(c, l, NULL);
 }

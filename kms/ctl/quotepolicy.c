@@ -269,6 +269,11 @@ intel_json(const struct attest_policy *p)
 		(void)json_array_append_new(
 		    ppid, json_string(hex_encode(hex, p->ppid[i], 16)));
 	}
+	/* An empty list would read as "no platform". */
+	if (p->n_ppids == 0) {
+		json_decref(ppid);
+		ppid = json_string("any");
+	}
 	return json_pack("{s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:b, s:b, s:b}",
 	    "allow_status", status, "allow_advisory", advisory,
 	    "allow_any_advisory", p->any_advisory, "grace_days",

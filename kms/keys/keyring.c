@@ -107,6 +107,20 @@ keyring_drop(struct keyring *k, uint64_t number)
 	(void)pthread_mutex_unlock(&k->lock);
 }
 
+void
+keyring_clear(struct keyring *k)
+{
+	struct entry *e, *next;
+
+	(void)pthread_mutex_lock(&k->lock);
+	for (e = k->first; e != NULL; e = next) {
+		next = e->next;
+		entry_free(e);
+	}
+	k->first = NULL;
+	(void)pthread_mutex_unlock(&k->lock);
+}
+
 bool
 keyring_has(struct keyring *k, uint64_t number)
 {

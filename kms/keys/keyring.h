@@ -15,6 +15,8 @@ void keyring_free(struct keyring *k); /* wipes; NULL is fine */
 /* keyring_add takes `r` on success.  ERR_EXISTS: the epoch has other roots
  * already (equal ones are ERR_OK, and `r` is freed). */
 enum err keyring_add(struct keyring *k, struct epoch_roots *r);
+/* keyring_clear drops all of them. */
+void keyring_clear(struct keyring *k);
 void keyring_drop(struct keyring *k, uint64_t number);
 bool keyring_has(struct keyring *k, uint64_t number);
 

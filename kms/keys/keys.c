@@ -177,6 +177,24 @@ keys_app_ca(struct p256_secret *out, struct epoch_roots *r,
 	return e;
 }
 
+enum err
+keys_anchor(struct k256_secret *out, struct epoch_roots *r)
+{
+	const struct bytes info[] = { BYTES_STR("devproof-kms/anchor/v1") };
+	struct k256_secret k;
+	enum err e;
+
+	secret_open_ro(r->secret);
+	e = dstack_kdf(k.b, r->secret->k256.b, info, 1);
+	secret_lock(r->secret);
+	if (e == ERR_OK && !k256_secret_valid(&k))
+		e = ERR_MALFORMED;
+	if (e == ERR_OK)
+		*out = k;
+	k256_secret_wipe(&k);
+	return e;
+}
+
 void
 keys_root_ca(struct p256_secret *out, struct epoch_roots *r)
 {

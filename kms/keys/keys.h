@@ -54,6 +54,10 @@ void app_keys_wipe(struct app_keys *k);
 enum err keys_app_ca(struct p256_secret *out, struct epoch_roots *r,
     const uint8_t app_id[static 20]);
 
+/* keys_anchor derives the key by which the cluster speaks to its anchor on
+ * chain (kms/gate/anchor.h).  Wipe it. */
+enum err keys_anchor(struct k256_secret *out, struct epoch_roots *r);
+
 /* keys_root_ca copies the P-256 root, for kms/keys/certs.c alone.  Wipe it. */
 void keys_root_ca(struct p256_secret *out, struct epoch_roots *r);
 

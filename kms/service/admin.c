@@ -9,8 +9,13 @@
 #include "common/crypto/hash.h"
 #include "common/net/httpd.h"
 #include "kms/service/admin.h"
+#include "kms/service/clusterpage.h"
+#include "kms/service/floors.h"
+#include "kms/service/genesispage.h"
 
 #define RENDER_MS 500
+#define DIGEST_OFTEN 1000 /* counters */
+#define DIGEST_MS 10000
 
 struct admin {
 	struct admin_options o;
@@ -28,13 +33,15 @@ struct admin {
 		struct attested self;
 		struct refusal self_why, chain_why;
 		struct chain_block block;
-		bool has_genesis;
-		struct epoch_public genesis;
-		struct evidence genesis_evidence;
+		struct genesispage genesis;
 	} look;
 	pthread_mutex_t lock; /* of the pages */
 	struct buf status, metrics, genesis;
 	bool ready;
+	uint8_t digest[32];
+	uint64_t digest_index, digest_ms;
+	/* Asked for by an operator, on a handler's thread. */
+	_Atomic bool wants_drain, wants_checkpoint;
 };
 
 /* ---- pages, rendered on the loop ---- */
@@ -44,10 +51,8 @@ static enum cluster_phase
 shown_phase(const struct admin *a)
 {
 	enum cluster_phase p = cluster_phase(a->o.cluster);
-	const struct look *l = &a->look;
 
-	return p == PHASE_GENESIS &&
-		(!l->has_genesis || l->genesis_evidence.quote.len == 0)
+	return p == PHASE_GENESIS && !genesispage_ready(&a->look.genesis)
 	    ? PHASE_STARTING
 	    : p;
 }
@@ -134,15 +139,25 @@ add_chain(json_t *root, const struct admin *a)
 }
 
 static const char *
-epoch_state_text(const struct admin *a)
+epoch_state_text(enum ledger_epoch_state s)
 {
-	return cluster_phase(a->o.cluster) == PHASE_GENESIS ? "prepared"
-							    : "active";
+	switch (s) {
+	case LEDGER_EPOCH_PREPARED:
+		return "prepared";
+	case LEDGER_EPOCH_ACTIVE:
+		return "active";
+	case LEDGER_EPOCH_TAINTED:
+		return "tainted";
+	case LEDGER_EPOCH_DESTROYED:
+		return "destroyed";
+	}
+	return "?";
 }
 
 static json_t *
-epoch_json(const struct admin *a, const struct epoch_public *p)
+epoch_json(const struct ledger_epoch *ep)
 {
+	const struct epoch_public *p = &ep->pub;
 	json_t *o = json_object();
 	uint8_t spki[P256_SPKI_LEN], hash[32], address[20] = { 0 };
 
@@ -153,48 +168,37 @@ epoch_json(const struct admin *a, const struct epoch_public *p)
 	(void)!json_set_hex(o, "k256_pub", p->k256.b, 33);
 	(void)!json_set_hex(o, "address", address, 20);
 	(void)!json_set_hex(o, "ca_spki_sha256", hash, 32);
-	(void)!json_set_str(o, "state", epoch_state_text(a));
+	(void)!json_set_str(o, "state", epoch_state_text(ep->state));
 	return o;
 }
 
 static json_t *
 epochs_json(const struct admin *a)
 {
-	const struct state *s = cluster_state(a->o.cluster);
+	const struct ledger *l = core_ledger(cluster_core(a->o.cluster));
 	json_t *list = json_array();
-	struct epoch_public pending;
 
-	for (size_t i = 0; i < state_n_epochs(s); i++)
+	for (size_t i = 0; i < ledger_n_epochs(l); i++)
 		(void)json_array_append_new(
-		    list, epoch_json(a, &state_epoch(s, i)->pub));
-	if (cluster_genesis(a->o.cluster, &pending))
-		(void)json_array_append_new(list, epoch_json(a, &pending));
+		    list, epoch_json(ledger_epoch(l, i)));
 	return list;
 }
 
-static json_t *
-peers_json(const struct admin *a)
+/* The digest costs a pass over the state: not oftener than it is worth. */
+static void
+look_at_digest(struct admin *a)
 {
-	struct cluster_peer peer[KMSD_PEERS];
-	size_t n = cluster_peers(a->o.cluster, peer, KMSD_PEERS);
-	json_t *list = json_array();
+	const struct ledger *l = core_ledger(cluster_core(a->o.cluster));
+	uint64_t now = clock_mono_ms();
 
-	for (size_t i = 0; i < n; i++) {
-		json_t *o = json_object();
-
-		(void)!json_set_str(o, "url", peer[i].url);
-		(void)!json_set_bool(o, "connected", peer[i].connected);
-		(void)!json_set_new(o, "last_sync_age_s",
-		    peer[i].last_sync != 0
-			? json_integer(clock_wall_s() - peer[i].last_sync)
-			: json_null());
-		(void)!json_set_new(o, "error",
-		    peer[i].error != REASON_NONE
-			? json_string(reason_label(peer[i].error))
-			: json_null());
-		(void)json_array_append_new(list, o);
+	if (ledger_index(l) == a->digest_index ||
+	    (ledger_n_counters(l) > DIGEST_OFTEN &&
+		now - a->digest_ms < DIGEST_MS))
+		return;
+	if (ledger_digest(l, a->digest) == ERR_OK) {
+		a->digest_index = ledger_index(l);
+		a->digest_ms = now;
 	}
-	return list;
 }
 
 /* What this node tolerates in others, so that an auditor need not ask. */
@@ -202,7 +206,8 @@ static json_t *
 policy_json(const struct attest_policy *p)
 {
 	json_t *o = json_object(), *list = json_array();
-	json_t *advisories = json_array();
+	json_t *advisories = json_array(), *ppids = NULL;
+	char hex[33];
 
 	for (unsigned i = 0; i < TCB_STATUS_COUNT; i++)
 		if (p->status[i])
@@ -211,8 +216,16 @@ policy_json(const struct attest_policy *p)
 	for (unsigned i = 0; i < p->n_advisories; i++)
 		(void)json_array_append_new(
 		    advisories, json_string(p->advisory[i]));
+	for (unsigned i = 0; i < p->n_ppids; i++) {
+		if (ppids == NULL)
+			ppids = json_array();
+		(void)json_array_append_new(
+		    ppids, json_string(hex_encode(hex, p->ppid[i], 16)));
+	}
 	(void)!json_set_new(o, "allow_status", list);
 	(void)!json_set_new(o, "allow_advisory", advisories);
+	(void)!json_set_new(
+	    o, "allow_ppid", ppids != NULL ? ppids : json_string("any"));
 	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
 	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
 	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);
@@ -239,20 +252,21 @@ refusals_json(const struct admin *a, const struct channel_stats *cs)
 static enum err
 render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 {
-	const struct state *s = cluster_state(a->o.cluster);
+	const struct ledger *l = core_ledger(cluster_core(a->o.cluster));
 	json_t *root = json_object();
-	uint8_t digest[32], fp[32];
+	uint8_t fp[32];
 	enum err e = ERR_NOMEM;
 
 	if (root == NULL)
 		return e;
-	state_digest(s, digest);
+	look_at_digest(a);
 	if ((e = json_set_str(root, "version", KMSD_VERSION)) != ERR_OK ||
 	    (e = json_set_str(root, "slot", a->o.cfg->slot)) != ERR_OK ||
 	    (e = json_set_str(root, "phase",
 		 cluster_phase_text(shown_phase(a)))) != ERR_OK ||
 	    (e = json_set_hex(root, "incarnation",
-		 cluster_incarnation(a->o.cluster), 32)) != ERR_OK ||
+		 core_self(cluster_core(a->o.cluster))->incarnation, 32)) !=
+		ERR_OK ||
 	    (e = json_set_u64(root, "uptime_s",
 		 (clock_mono_ms() - a->started_ms) / 1000)) != ERR_OK ||
 	    (e = json_set_u64(root, "listen_port",
@@ -271,11 +285,19 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
 	    (e = json_set_new(
 		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
-	    (e = json_set_new(root, "peers", peers_json(a))) != ERR_OK ||
+	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
+		ERR_OK ||
+	    (e = json_set_new(
+		 root, "peers", clusterpage_peers(a->o.cluster))) != ERR_OK ||
 	    (e = json_set_u64(root, "sessions", cs->sessions_open)) != ERR_OK ||
 	    (e = json_set_u64(root, "half_open", cs->half_open)) != ERR_OK ||
-	    (e = json_set_u64(root, "records", state_n_records(s))) != ERR_OK ||
-	    (e = json_set_hex(root, "digest", digest, 32)) != ERR_OK ||
+	    (e = json_set_new(
+		 root, "cluster", clusterpage_json(a->o.cluster))) != ERR_OK ||
+	    (e = json_set_u64(root, "records", ledger_audit_count(l))) !=
+		ERR_OK ||
+	    (e = json_set_hex(root, "digest", a->digest, 32)) != ERR_OK ||
+	    (e = json_set_u64(root, "digest_index", a->digest_index)) !=
+		ERR_OK ||
 	    (e = json_set_u64(root, "releases",
 		 atomic_load(&a->o.metrics->answered[RQ_GET_APP_KEYS]))) !=
 		ERR_OK ||
@@ -291,39 +313,11 @@ done:
 }
 
 static enum err
-render_genesis(struct admin *a, struct buf *out)
-{
-	const struct look *l = &a->look;
-	json_t *o;
-	uint8_t spki[P256_SPKI_LEN];
-	enum err e;
-
-	if (!l->has_genesis || l->genesis_evidence.quote.len == 0)
-		return ERR_OK;
-	if ((o = json_object()) == NULL)
-		return ERR_NOMEM;
-	if ((e = p256_spki(spki, &l->genesis.ca)) == ERR_OK &&
-	    (e = json_set_u64(o, "number", 0)) == ERR_OK &&
-	    (e = json_set_hex(o, "k256_pub", l->genesis.k256.b, 33)) ==
-		ERR_OK &&
-	    (e = json_set_hex(o, "ca_spki", spki, sizeof spki)) == ERR_OK &&
-	    (e = json_set_hex(o, "quote", l->genesis_evidence.quote.p,
-		 l->genesis_evidence.quote.len)) == ERR_OK &&
-	    (e = json_set_str(o, "event_log",
-		 (char *)l->genesis_evidence.event_log.p)) == ERR_OK &&
-	    (e = json_set_str(o, "vm_config",
-		 (char *)l->genesis_evidence.vm_config.p)) == ERR_OK)
-		e = json_write(out, o);
-	json_decref(o);
-	return e;
-}
-
-static enum err
 render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 {
-	const struct state *s = cluster_state(a->o.cluster);
+	const struct ledger *ledger = core_ledger(cluster_core(a->o.cluster));
 	const struct look *l = &a->look;
-	struct cluster_peer peer[KMSD_PEERS];
+	struct links_peer peer[KMSD_PEERS];
 	struct gate_stats gs;
 	struct metrics_gauges g = {
 		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY,
@@ -333,12 +327,12 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		    : -1,
 		.sessions = cs->sessions_open,
 		.half_open = cs->half_open,
-		.records = state_n_records(s),
-		.epochs = state_n_epochs(s),
+		.records = ledger_audit_count(ledger),
+		.epochs = ledger_n_epochs(ledger),
 		.channel_refusals = cs->refusals,
 		.gate_refusals = gs.by_reason,
 	};
-	size_t n = cluster_peers(a->o.cluster, peer, KMSD_PEERS);
+	size_t n = links_peers(cluster_links(a->o.cluster), peer, KMSD_PEERS);
 
 	gate_stats(a->o.gate, &gs);
 	for (size_t i = 0; i < n; i++)
@@ -355,7 +349,8 @@ publish(struct admin *a)
 	channel_server_stats(a->o.server, &cs);
 	if (render_status(a, &cs, &status) != ERR_OK ||
 	    render_metrics(a, &cs, &metrics) != ERR_OK ||
-	    render_genesis(a, &genesis) != ERR_OK) {
+	    genesispage_render(&genesis, &a->look.genesis,
+		core_self(cluster_core(a->o.cluster))->incarnation) != ERR_OK) {
 		log_plain(LOG_WARN, "status_not_rendered");
 	} else {
 		struct buf old[3];
@@ -387,8 +382,6 @@ run_look(uv_work_t *w)
 	struct admin *a = w->data;
 	struct look *l = &a->look;
 	int64_t now = clock_wall_s();
-	struct refusal why = { 0 };
-	uint8_t rd[64];
 	enum err e;
 
 	l->has_block =
@@ -400,12 +393,8 @@ run_look(uv_work_t *w)
 		e = self_allowed(a->o.self, now, &l->self_why);
 	l->has_allowed = e == ERR_OK || e == ERR_DENIED;
 	l->allowed = e == ERR_OK;
-	if (l->has_genesis && l->genesis_evidence.quote.len == 0) {
-		keys_bootstrap_report_data(rd, &l->genesis);
-		if (tee_evidence(self_tee(a->o.self), &l->genesis_evidence, rd,
-			&why) != ERR_OK)
-			log_event(LOG_WARN, "genesis_quote", log_why(&why));
-	}
+	genesispage_quote(&l->genesis, a->o.cfg, a->o.self,
+	    core_self(cluster_core(a->o.cluster))->incarnation);
 }
 
 static void
@@ -430,19 +419,14 @@ static void
 on_timer(uv_timer_t *t)
 {
 	struct admin *a = t->data;
-	struct look *l = &a->look;
-	struct epoch_public pub;
-	bool genesis;
 
 	if (a->working || a->stopping)
 		return;
-	genesis = cluster_genesis(a->o.cluster, &pub);
-	if (!genesis || !l->has_genesis ||
-	    memcmp(&pub.k256, &l->genesis.k256, sizeof pub.k256) != 0)
-		evidence_fini(&l->genesis_evidence);
-	l->has_genesis = genesis;
-	if (genesis)
-		l->genesis = pub;
+	if (atomic_exchange(&a->wants_drain, false))
+		cluster_drain(a->o.cluster);
+	if (atomic_exchange(&a->wants_checkpoint, false))
+		cluster_checkpoint(a->o.cluster);
+	genesispage_update(&a->look.genesis, a->o.cluster);
 	a->work.data = a;
 	if (uv_queue_work(a->o.loop, &a->work, run_look, after_look) == 0)
 		a->working = true;
@@ -463,12 +447,33 @@ give(struct admin *a, struct httpd_reply *rp, const struct buf *page,
 	(void)pthread_mutex_unlock(&a->lock);
 }
 
+/* What an operator of this node may order: to leave in an orderly way, and
+ * to anchor what is committed.  Neither touches keys or policy. */
+static void
+on_post(struct admin *a, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	if (strcmp(rq->path, "/drain") == 0) {
+		atomic_store(&a->wants_drain, true);
+	} else if (strcmp(rq->path, "/checkpoint") == 0) {
+		atomic_store(&a->wants_checkpoint, true);
+	} else {
+		rp->status = strcmp(rq->path, "/status") == 0 ? 405 : 404;
+		return;
+	}
+	rp->content_type = "text/plain";
+	(void)!buf_printf(&rp->body, "ok\n");
+}
+
 static void
 on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 {
 	struct admin *a = cookie;
 	bool ready;
 
+	if (strcmp(rq->method, "POST") == 0) {
+		on_post(a, rq, rp);
+		return;
+	}
 	if (strcmp(rq->method, "GET") != 0) {
 		rp->status = 405;
 		return;
@@ -560,7 +565,7 @@ admin_free(struct admin *a)
 	if (a == NULL)
 		return;
 	httpd_stop(a->http);
-	evidence_fini(&a->look.genesis_evidence);
+	genesispage_fini(&a->look.genesis);
 	buf_fini(&a->status);
 	buf_fini(&a->metrics);
 	buf_fini(&a->genesis);

@@ -19,6 +19,7 @@ struct admin_options {
 	struct self *self;
 	struct channel_server *server;
 	struct metrics *metrics;
+	struct evalfloor *floors;
 	struct bytes simulated_root; /* DER, or empty */
 };
 

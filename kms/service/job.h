@@ -14,7 +14,7 @@ struct job {
 	KmsRequest *request; /* owns */
 	uint64_t started_us;
 	int64_t now; /* unix seconds at arrival */
-	struct epoch_entry *epochs; /* owns: a copy */
+	struct ledger_epoch *epochs; /* owns: a copy */
 	size_t n_epochs;
 	/* Outcome. */
 	enum err err;
@@ -22,14 +22,21 @@ struct job {
 	struct buf reply; /* owns; may hold keys */
 	uint64_t epoch;
 	struct gate_decision decision;
+	bool waiting; /* `finish` has asked the cluster: job_resume comes */
 };
 
-/* ERR_OK: j->reply is packed (or `finish` packs it); else j->why. */
+/* ERR_OK: j->reply is packed (or `finish` packs it); else j->why.  A `finish`
+ * that asks the cluster sets j->waiting, and calls job_resume when j->err is
+ * known. */
 typedef enum err job_fn(struct job *j);
 
 /* On a worker. */
-job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed;
+job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed, job_app_allowed;
 /* On the loop. */
-job_fn job_meta, job_join_finish, job_sync;
+job_fn job_meta, job_join_finish, job_peer_hello, job_counter_get,
+    job_counter_increment;
+
+/* On the loop. */
+void job_resume(struct job *j);
 
 #endif

@@ -62,9 +62,9 @@ choose_epoch(struct job *j, bool asked, uint64_t number)
 
 /* Packed public halves of epochs [0, n), with their root certificates. */
 struct epochs_msg {
-	EpochPublicMsg item[STATE_MAX_EPOCHS];
-	EpochPublicMsg *list[STATE_MAX_EPOCHS];
-	struct buf cert[STATE_MAX_EPOCHS];
+	EpochPublicMsg item[LEDGER_MAX_EPOCHS];
+	EpochPublicMsg *list[LEDGER_MAX_EPOCHS];
+	struct buf cert[LEDGER_MAX_EPOCHS];
 	size_t n;
 };
 
@@ -73,11 +73,14 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 {
 	enum err e = ERR_OK;
 
-	for (size_t i = 0; e == ERR_OK && i < n && i < STATE_MAX_EPOCHS; i++) {
-		const struct epoch_entry *en = &j->epochs[i];
+	for (size_t i = 0; e == ERR_OK && i < n && i < LEDGER_MAX_EPOCHS; i++) {
+		const struct ledger_epoch *en = &j->epochs[i];
 
 		devproof__kms__v1__epoch_public__init(&m->item[i]);
 		e = keyring_ca_cert(j->o->keyring, &m->cert[i], i);
+		/* Who does not hold the roots can tell all but this. */
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK;
 		m->item[i].number = en->pub.number;
 		m->item[i].k256_pub =
 		    msg_bytes(en->pub.k256.b, sizeof en->pub.k256.b);
@@ -85,7 +88,7 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 		if (en->has_certificate)
 			m->item[i].certificate =
 			    msg_bytes(en->certificate.b, 65);
-		m->item[i].state = EPOCH_ACTIVE;
+		m->item[i].state = en->state;
 		m->list[i] = &m->item[i];
 		m->n = i + 1;
 	}
@@ -97,7 +100,7 @@ epochs_msg_free(struct epochs_msg *m)
 {
 	if (m == NULL)
 		return;
-	for (size_t i = 0; i < STATE_MAX_EPOCHS; i++)
+	for (size_t i = 0; i < LEDGER_MAX_EPOCHS; i++)
 		buf_fini(&m->cert[i]);
 	free(m);
 }
@@ -260,73 +263,209 @@ job_peer_allowed(struct job *j)
 	    &j->decision, &j->why);
 }
 
-/* The hand-over of the roots: to a KMS node whose evidence was verified on
- * this very connection, and that the contract allows now. */
+/* An app that may have keys may have counters. */
+enum err
+job_app_allowed(struct job *j)
+{
+	return may_release(j);
+}
+
+/* The hand-over of the wrapping keys: to a KMS node whose evidence was
+ * verified on this very connection, that the contract allows now, and that
+ * shows itself to be an incarnation (the log's word on it comes next). */
 enum err
 job_join(struct job *j)
 {
-	Devproof__Kms__V1__EpochRoots item[STATE_MAX_EPOCHS],
-	    *list[STATE_MAX_EPOCHS];
-	uint8_t(*secret)[64] = NULL;
-	Devproof__Kms__V1__Joined joined = DEVPROOF__KMS__V1__JOINED__INIT;
-	KmsReply m = DEVPROOF__KMS__V1__REPLY__INIT;
+	const Devproof__Kms__V1__Join *q = j->request->join;
 	enum err e = job_peer_allowed(j);
 
-	if (e != ERR_OK)
-		return e;
-	if ((secret = secret_new(sizeof *secret * (j->n_epochs + 1))) == NULL)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < j->n_epochs; i++) {
-		struct epoch_roots *r = keyring_use(j->o->keyring, i);
-
-		if (r == NULL)
-			continue; /* destroyed */
-		epoch_roots_export(r, secret[i], secret[i] + 32);
-		keyring_done(j->o->keyring);
-		devproof__kms__v1__epoch_roots__init(&item[i]);
-		item[i].number = i;
-		item[i].root_k256 = msg_bytes(secret[i], 32);
-		item[i].root_ca = msg_bytes(secret[i] + 32, 32);
-		list[joined.n_roots++] = &item[i];
-		j->epoch = i;
-	}
-	joined.roots = list;
-	m.id = j->request->id;
-	m.body_case = DEVPROOF__KMS__V1__REPLY__BODY_JOINED;
-	m.joined = &joined;
-	e = msg_reply_pack(&j->reply, &m);
-	secret_free(secret);
+	if (e == ERR_OK &&
+	    incarnation_verify(q->signature.data, q->incarnation.data,
+		CHANNEL_KMS_PEER, q->slot, j->handshake_hash) != ERR_OK)
+		e = refuse(&j->why, REASON_HANDSHAKE,
+		    "the incarnation did not sign this session");
 	return e;
 }
 
-/* No hand-over without its record: it is kept before the reply leaves. */
+/* Packs the keys of all epochs that are held here. */
+static enum err
+pack_keys(struct job *j)
+{
+	Devproof__Kms__V1__EpochKey item[LEDGER_MAX_EPOCHS],
+	    *list[LEDGER_MAX_EPOCHS];
+	Devproof__Kms__V1__Joined joined = DEVPROOF__KMS__V1__JOINED__INIT;
+	KmsReply m = DEVPROOF__KMS__V1__REPLY__INIT;
+	struct wrap_key *key = secret_new(sizeof *key * (j->n_epochs + 1));
+	enum err e;
+
+	if (key == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < j->n_epochs; i++) {
+		if (!cluster_wrap_key(j->o->cluster, i, &key[i]))
+			continue; /* destroyed, or not here yet */
+		devproof__kms__v1__epoch_key__init(&item[i]);
+		item[i].number = i;
+		item[i].wrap_key = msg_bytes(key[i].b, sizeof key[i].b);
+		list[joined.n_keys++] = &item[i];
+	}
+	joined.keys = list;
+	m.id = j->request->id;
+	m.body_case = DEVPROOF__KMS__V1__REPLY__BODY_JOINED;
+	m.joined = &joined;
+	e = joined.n_keys > 0
+	    ? msg_reply_pack(&j->reply, &m)
+	    : refuse(&j->why, REASON_NOT_READY, "no keys here");
+	secret_free(key);
+	return e;
+}
+
+static enum err
+from_outcome(struct job *j, const struct cluster_outcome *o)
+{
+	if (o->err != ERR_OK) {
+		j->why = o->why;
+		return ERR_DENIED;
+	}
+	if (o->result.err != ERR_OK)
+		return refuse(&j->why,
+		    o->result.reason != REASON_NONE ? o->result.reason
+						    : REASON_REQUEST,
+		    "%s", err_text(o->result.err));
+	return ERR_OK;
+}
+
+static void
+join_recorded(void *cookie, const struct cluster_outcome *o)
+{
+	struct job *j = cookie;
+
+	j->err = from_outcome(j, o);
+	if (j->err == ERR_OK)
+		j->err = cluster_serves(j->o->cluster, &j->why);
+	if (j->err == ERR_OK)
+		j->err = pack_keys(j);
+	job_resume(j);
+}
+
+/* No hand-over without its record, and none to who is not a member. */
 enum err
 job_join_finish(struct job *j)
 {
 	const Devproof__Kms__V1__Join *q = j->request->join;
-	struct record r = { .kind = RECORD_HANDOVER };
-	struct handover_entry *h = &r.u.handover;
+	const struct ledger *l = core_ledger(cluster_core(j->o->cluster));
+	const struct ledger_member *m = ledger_slot(l, q->slot);
+	struct command cmd = { .kind = COMMAND_HANDOVER };
 
-	for (const char *p = q->slot; *p != '\0'; p++)
-		if (*p <= 0x20 || *p > 0x7e)
-			return refuse(&j->why, REASON_REQUEST, "slot name");
-	if (q->slot[0] == '\0')
-		return refuse(&j->why, REASON_REQUEST, "slot name");
-	memcpy(h->to.slot, q->slot, strlen(q->slot) + 1);
-	memcpy(h->to.device_id, j->caller.boot.device_id, 32);
-	memcpy(h->to.mr_aggregated, j->caller.boot.mr_aggregated, 32);
-	memcpy(h->incarnation, q->incarnation.data, sizeof h->incarnation);
-	h->epoch = j->epoch;
-	h->block_number = j->decision.block.number;
-	memcpy(h->block_hash, j->decision.block.hash, sizeof h->block_hash);
-	return cluster_submit(j->o->cluster, &r);
+	if (m == NULL || !m->present ||
+	    memcmp(m->who.incarnation, q->incarnation.data,
+		INCARNATION_ID_LEN) != 0 ||
+	    memcmp(m->who.device_id, j->caller.boot.device_id, 32) != 0)
+		return refuse(&j->why, REASON_NOT_MEMBER,
+		    "the log has not admitted this incarnation");
+	j->epoch = j->n_epochs > 0 ? j->n_epochs - 1 : 0;
+	cmd.u.handover.epoch = j->epoch;
+	cmd.u.handover.to = m->who;
+	cmd.u.handover.block_number = j->decision.block.number;
+	memcpy(cmd.u.handover.block_hash, j->decision.block.hash, 32);
+	j->waiting = true;
+	cluster_submit(j->o->cluster, &cmd, join_recorded, j);
+	return ERR_OK;
+}
+
+/* ---- counters ---- */
+
+static enum err
+pack_counter(struct job *j, const char *name, uint64_t value, bool matched,
+    uint64_t index)
+{
+	Devproof__Kms__V1__Counter c;
+	KmsReply m = DEVPROOF__KMS__V1__REPLY__INIT;
+
+	devproof__kms__v1__counter__init(&c);
+	c.name = (char *)(uintptr_t)name;
+	c.value = value;
+	c.matched = matched;
+	c.index = index;
+	c.generation = core_generation(cluster_core(j->o->cluster));
+	m.id = j->request->id;
+	m.body_case = DEVPROOF__KMS__V1__REPLY__BODY_COUNTER;
+	m.counter = &c;
+	return msg_reply_pack(&j->reply, &m);
+}
+
+static void
+counter_read(void *cookie, const struct cluster_outcome *o)
+{
+	struct job *j = cookie;
+	const char *name = j->request->counter_get->name;
+	uint64_t value;
+
+	j->err = from_outcome(j, o);
+	if (j->err == ERR_OK)
+		j->err = cluster_serves(j->o->cluster, &j->why);
+	if (j->err == ERR_OK) {
+		value =
+		    ledger_counter_get(core_ledger(cluster_core(j->o->cluster)),
+			j->caller.boot.app_id, name);
+		j->err = pack_counter(j, name, value, false, o->index);
+	}
+	job_resume(j);
 }
 
 enum err
-job_sync(struct job *j)
+job_counter_get(struct job *j)
 {
-	return cluster_records(
-	    j->o->cluster, &j->reply, j->request->id, j->request->sync);
+	j->waiting = true;
+	cluster_read(j->o->cluster, counter_read, j);
+	return ERR_OK;
+}
+
+static void
+counter_written(void *cookie, const struct cluster_outcome *o)
+{
+	struct job *j = cookie;
+	bool mismatch = o->err == ERR_OK && o->result.err == ERR_DENIED &&
+	    o->result.reason == REASON_COUNTER_MISMATCH;
+
+	j->err = mismatch ? ERR_OK : from_outcome(j, o);
+	if (o->err == ERR_OK && o->result.err == ERR_LIMIT)
+		(void)refuse(&j->why, REASON_COUNTER_LIMIT, "%s",
+		    j->request->counter_increment->name);
+	/* A generation that has ended may not be told as if it went on. */
+	if (j->err == ERR_OK)
+		j->err = cluster_serves(j->o->cluster, &j->why);
+	if (j->err == ERR_OK)
+		j->err = pack_counter(j, j->request->counter_increment->name,
+		    o->result.value, !mismatch, o->index);
+	job_resume(j);
+}
+
+enum err
+job_counter_increment(struct job *j)
+{
+	const Devproof__Kms__V1__CounterIncrement *q =
+	    j->request->counter_increment;
+	struct command cmd = { .kind = COMMAND_INCREMENT };
+
+	memcpy(cmd.u.increment.app_id, j->caller.boot.app_id, 20);
+	memcpy(cmd.u.increment.name, q->name, strlen(q->name) + 1);
+	cmd.u.increment.expected = q->expected;
+	memcpy(cmd.u.increment.operation, q->operation.data, 16);
+	j->waiting = true;
+	cluster_submit(j->o->cluster, &cmd, counter_written, j);
+	return ERR_OK;
+}
+
+enum err
+job_peer_hello(struct job *j)
+{
+	const struct channel_caller who = { .conn = j->conn,
+		.role = CHANNEL_KMS_PEER, /* the table's only one for it */
+		.peer = &j->caller,
+		.handshake_hash = j->handshake_hash };
+
+	return links_request(
+	    cluster_links(j->o->cluster), &who, j->request, &j->reply, &j->why);
 }
 
 enum err

@@ -5,6 +5,7 @@
 
 #include "common/base/hex.h"
 #include "kms/service/kmsd_config.h"
+#include "kms/state/command.h"
 
 struct file_chain {
 	char rpc[KMSD_RPCS][KMSD_URL_MAX];
@@ -12,8 +13,9 @@ struct file_chain {
 	uint32_t quorum;
 	uint64_t chain_id;
 	char kms_contract[48];
+	char anchor_contract[48];
 	char block_tag[32];
-	uint32_t max_age_s, poll_ms, timeout_ms;
+	uint32_t max_age_s, fence_s, poll_ms, timeout_ms;
 };
 
 struct file_tee {
@@ -33,6 +35,8 @@ struct file_attestation {
 	unsigned allow_status_count;
 	char allow_advisory[KMSD_ADVISORIES][ADVISORY_LEN];
 	unsigned allow_advisory_count;
+	char allow_ppid[POLICY_PLATFORMS_MAX][40];
+	unsigned allow_ppid_count;
 	uint32_t grace_s;
 	uint32_t min_tcb_eval, min_qe_eval;
 	uint32_t evidence_life_s;
@@ -68,6 +72,9 @@ static const cyaml_schema_value_t status_entry = {
 static const cyaml_schema_value_t advisory_entry = {
 	CYAML_VALUE_STRING(REQ, char, 1, ADVISORY_LEN - 1),
 };
+static const cyaml_schema_value_t ppid_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, 39),
+};
 
 static const cyaml_schema_field_t chain_fields[] = {
 	CYAML_FIELD_SEQUENCE(
@@ -76,8 +83,11 @@ static const cyaml_schema_field_t chain_fields[] = {
 	CYAML_FIELD_UINT("chain_id", REQ, struct file_chain, chain_id),
 	CYAML_FIELD_STRING(
 	    "kms_contract", REQ, struct file_chain, kms_contract, 1),
+	CYAML_FIELD_STRING(
+	    "anchor_contract", REQ, struct file_chain, anchor_contract, 1),
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
+	CYAML_FIELD_UINT("fence_s", OPT, struct file_chain, fence_s),
 	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
 	CYAML_FIELD_UINT("timeout_ms", OPT, struct file_chain, timeout_ms),
 	CYAML_FIELD_END,
@@ -102,6 +112,9 @@ static const cyaml_schema_field_t attestation_fields[] = {
 	    allow_status, &status_entry, 1, KMSD_STATUSES),
 	CYAML_FIELD_SEQUENCE("allow_advisory", OPT, struct file_attestation,
 	    allow_advisory, &advisory_entry, 0, KMSD_ADVISORIES),
+	/* Empty would read as "nobody" and mean "anybody": at least one. */
+	CYAML_FIELD_SEQUENCE("allow_ppid", OPT, struct file_attestation,
+	    allow_ppid, &ppid_entry, 1, POLICY_PLATFORMS_MAX),
 	CYAML_FIELD_SEQUENCE("pccs_more", OPT, struct file_attestation,
 	    pccs_more, &url_entry, 0, KMSD_PCCS - 1),
 	CYAML_FIELD_UINT("grace_s", OPT, struct file_attestation, grace_s),
@@ -145,15 +158,16 @@ bad(char *why, const char *key, const char *must)
 
 #define COPY(to, from) (void)snprintf((to), sizeof(to), "%s", (from))
 
+/* What a seat on chain can be called: command.h, and one word there. */
 static enum err
 decode_slot(const char *s, char *why)
 {
+	if (strlen(s) >= SLOT_MAX)
+		return bad(why, "slot", "must be at most 31 characters");
 	for (; *s != '\0'; s++)
-		if (!(*s >= 'a' && *s <= 'z') && !(*s >= 'A' && *s <= 'Z') &&
-		    !(*s >= '0' && *s <= '9') && *s != '-' && *s != '_' &&
-		    *s != '.')
+		if (*s <= ' ' || *s > '~' || *s == '/' || *s == '#')
 			return bad(why, "slot",
-			    "letters, digits, '-', '_' and '.' only");
+			    "must be printable, without space, '/' and '#'");
 	return ERR_OK;
 }
 
@@ -183,8 +197,22 @@ decode_admin(struct kmsd_config *c, const char *text, char *why)
 }
 
 static enum err
+decode_anchor(uint8_t out[static 20], const char *text, char *why)
+{
+	static const uint8_t zero[20];
+
+	if (hex_fixed(out, 20, text) != ERR_OK)
+		return bad(why, "chain.anchor_contract", "must be an address");
+	if (memcmp(out, zero, sizeof zero) == 0)
+		return bad(why, "chain.anchor_contract", "must not be zero");
+	return ERR_OK;
+}
+
+static enum err
 decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 {
+	enum err e;
+
 	for (unsigned i = 0; i < f->rpc_count; i++) {
 		if (strncmp(f->rpc[i], "http://", 7) != 0 &&
 		    strncmp(f->rpc[i], "https://", 8) != 0)
@@ -206,11 +234,34 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	c->chain_id = f->chain_id;
 	if (hex_fixed(c->kms_contract, 20, f->kms_contract) != ERR_OK)
 		return bad(why, "chain.kms_contract", "must be an address");
+	e = decode_anchor(c->anchor_contract, f->anchor_contract, why);
+	if (e != ERR_OK)
+		return e;
 	COPY(
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
 	c->max_age_s = f->max_age_s != 0 ? f->max_age_s : 1800;
+	c->fence_s = f->fence_s != 0 ? f->fence_s : 2400;
 	c->poll_ms = f->poll_ms != 0 ? f->poll_ms : 4000;
 	c->rpc_timeout_ms = f->timeout_ms != 0 ? f->timeout_ms : 5000;
+	return ERR_OK;
+}
+
+static enum err
+decode_ppids(
+    struct attest_policy *p, const struct file_attestation *f, char *why)
+{
+	for (unsigned i = 0; i < f->allow_ppid_count; i++) {
+		if (hex_fixed(p->ppid[i], sizeof p->ppid[i],
+			f->allow_ppid[i]) != ERR_OK)
+			return bad(why, "attestation.allow_ppid",
+			    "must be PPIDs: 32 hex digits");
+		for (unsigned k = 0; k < i; k++)
+			if (memcmp(p->ppid[i], p->ppid[k], sizeof p->ppid[i]) ==
+			    0)
+				return bad(why, "attestation.allow_ppid",
+				    "names a platform twice");
+	}
+	p->n_ppids = f->allow_ppid_count;
 	return ERR_OK;
 }
 
@@ -243,7 +294,7 @@ decode_attestation(
 	c->policy.allow_simulated = c->simulated_root[0] != '\0';
 	c->evidence_life_s =
 	    f->evidence_life_s != 0 ? f->evidence_life_s : 3600;
-	return ERR_OK;
+	return decode_ppids(&c->policy, f, why);
 }
 
 static enum err
@@ -319,15 +370,18 @@ kmsd_config_load(
 enum err
 kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 {
-	char hex[41];
+	char hex[41], anchor[41];
 	enum err e;
 
 	hex_encode(hex, c->kms_contract, 20);
+	hex_encode(anchor, c->anchor_contract, 20);
 	e = buf_printf(b,
 	    "slot: %s\nlisten: %s\nadmin: %s:%u\ndata_dir: %s\n"
 	    "seal: %s\ngenesis: %s\nchain.chain_id: %" PRIu64 "\n"
-	    "chain.kms_contract: 0x%s\nchain.quorum: %u of %u\n"
-	    "chain.block_tag: %s\nchain.max_age_s: %u\nchain.poll_ms: %u\n"
+	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
+	    "chain.quorum: %u of %u\n"
+	    "chain.block_tag: %s\nchain.max_age_s: %u\n"
+	    "chain.fence_s: %u\nchain.poll_ms: %u\n"
 	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
 	    "attestation.pccs_url: %s\n"
 	    "attestation.insecure_simulated_root: %s\n"
@@ -336,8 +390,8 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    "\nattestation.min_qe_eval: %" PRIu32 "\n",
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
-	    c->chain_id, hex, c->rpc_quorum, c->n_rpcs, c->block_tag,
-	    c->max_age_s, c->poll_ms, c->rpc_timeout_ms,
+	    c->chain_id, hex, anchor, c->rpc_quorum, c->n_rpcs, c->block_tag,
+	    c->max_age_s, c->fence_s, c->poll_ms, c->rpc_timeout_ms,
 	    c->simulated ? "true" : "false", c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
@@ -352,6 +406,11 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_advisories; i++)
 		e = buf_printf(b, "attestation.allow_advisory: %s\n",
 		    c->policy.advisory[i]);
+	if (e == ERR_OK && c->policy.n_ppids == 0)
+		e = buf_printf(b, "attestation.allow_ppid: any\n");
+	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_ppids; i++)
+		e = buf_printf(b, "attestation.allow_ppid: %s\n",
+		    hex_encode(hex, c->policy.ppid[i], 16));
 	for (unsigned i = 0; e == ERR_OK && i < TCB_STATUS_COUNT; i++)
 		if (c->policy.status[i])
 			e = buf_printf(b, "attestation.allow_status: %s\n",

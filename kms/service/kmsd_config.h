@@ -22,7 +22,7 @@
 #define KMSD_ADVISORIES 32
 
 struct kmsd_config {
-	char slot[64];
+	char slot[64]; /* at most 31 characters: command.h SLOT_MAX */
 	char listen[KMSD_URL_MAX]; /* tcp://address:port */
 	char admin_host[64];
 	uint16_t admin_port;
@@ -37,6 +37,8 @@ struct kmsd_config {
 	unsigned rpc_quorum;
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
+	uint8_t anchor_contract[20]; /* never zero */
+	unsigned fence_s; /* older than this, a view of the anchor is none */
 	char block_tag[32];
 	unsigned max_age_s;
 	unsigned poll_ms;

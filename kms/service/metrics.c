@@ -17,8 +17,14 @@ request_kind_text(enum request_kind k)
 		return "sign_cert";
 	case RQ_JOIN:
 		return "join";
-	case RQ_SYNC:
-		return "sync";
+	case RQ_COUNTER_GET:
+		return "counter_get";
+	case RQ_COUNTER_INCREMENT:
+		return "counter_increment";
+	case RQ_PEER_HELLO:
+		return "peer_hello";
+	case RQ_PEER_BATCH:
+		return "peer_batch";
 	case RQ_KINDS:
 		break;
 	}

@@ -16,7 +16,10 @@ enum request_kind {
 	RQ_GET_APP_KEYS,
 	RQ_SIGN_CERT,
 	RQ_JOIN,
-	RQ_SYNC,
+	RQ_COUNTER_GET,
+	RQ_COUNTER_INCREMENT,
+	RQ_PEER_HELLO,
+	RQ_PEER_BATCH,
 	RQ_KINDS,
 };
 const char *request_kind_text(enum request_kind k);

@@ -29,17 +29,48 @@ static const struct rule {
 	bool needs_ready;
 	job_fn *work; /* NULL: nothing slow */
 	job_fn *finish; /* NULL: `work` made the reply */
+	bool fresh; /* leaves only while a quorum stands behind this node */
 } rules[] = {
-	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { RQ_GET_META, APP | PEER,
-	    false, NULL, job_meta },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS] = { RQ_GET_APP_KEYS,
-	    APP, true, job_app_keys, NULL },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { RQ_SIGN_CERT, APP,
-	    true, job_sign_cert, NULL },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { RQ_JOIN, PEER, true,
-	    job_join, job_join_finish },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_SYNC] = { RQ_SYNC, PEER, true,
-	    job_peer_allowed, job_sync },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { .kind = RQ_GET_META,
+	    .roles = APP | PEER,
+	    .finish = job_meta },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS] = { .kind =
+								RQ_GET_APP_KEYS,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .fresh = true,
+	    .work = job_app_keys },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { .kind = RQ_SIGN_CERT,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .fresh = true,
+	    .work = job_sign_cert },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { .kind = RQ_JOIN,
+	    .roles = PEER,
+	    .needs_ready = true,
+	    .work = job_join,
+	    .finish = job_join_finish },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET] = { .kind =
+							       RQ_COUNTER_GET,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .work = job_app_allowed,
+	    .finish = job_counter_get },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT] = { .kind =
+								     RQ_COUNTER_INCREMENT,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .work = job_app_allowed,
+	    .finish = job_counter_increment },
+	/* Peers talk before anyone is ready: that is how they become it.
+	 * What the contract says is asked once, at the Hello; the batches of
+	 * a link come many times a second and are never jobs. */
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO] = { .kind = RQ_PEER_HELLO,
+	    .roles = PEER,
+	    .work = job_peer_allowed,
+	    .finish = job_peer_hello },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH] = { .kind = RQ_PEER_BATCH,
+	    .roles = PEER },
 };
 
 static const struct rule *
@@ -48,6 +79,12 @@ find_rule(unsigned body_case)
 	if (body_case == 0 || body_case >= sizeof rules / sizeof rules[0])
 		return NULL;
 	return rules[body_case].roles != 0 ? &rules[body_case] : NULL;
+}
+
+static bool
+for_links(const struct rule *r)
+{
+	return r->kind == RQ_PEER_HELLO || r->kind == RQ_PEER_BATCH;
 }
 
 enum err
@@ -108,8 +145,8 @@ log_job(const struct job *j, const struct rule *r, uint64_t us)
 {
 	const char *name = request_kind_text(r->kind);
 
-	/* Anti-entropy runs every second: it is news only when refused. */
-	if (j->err == ERR_OK && r->kind == RQ_SYNC)
+	/* The link has said more about it. */
+	if (j->err == ERR_OK && r->kind == RQ_PEER_HELLO)
 		return;
 	if (j->err == ERR_OK)
 		log_event(LOG_INFO, name,
@@ -129,14 +166,12 @@ log_job(const struct job *j, const struct rule *r, uint64_t us)
 
 /* Sends the reply, or the refusal, and forgets the job. */
 static void
-answer(struct job *j)
+conclude(struct job *j)
 {
 	struct service *s = j->service;
 	const struct rule *r = find_rule(j->request->body_case);
 	uint64_t us = uv_hrtime() / 1000 - j->started_us;
 
-	if (j->err == ERR_OK && r->finish != NULL)
-		j->err = r->finish(j);
 	if (j->err == ERR_OK) {
 		atomic_fetch_add(&s->o.metrics->answered[r->kind], 1);
 		if (r->kind == RQ_GET_APP_KEYS)
@@ -154,8 +189,66 @@ answer(struct job *j)
 			j->reply.len = 0;
 	}
 	log_job(j, r, us);
-	(void)!channel_server_reply(s->server, j->conn, buf_view(&j->reply));
+	if (channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
+		ERR_OK &&
+	    for_links(r))
+		/* It closed while the chain was asked. */
+		service_on_close(s, j->conn);
 	job_free(j);
+}
+
+static void
+on_fresh(void *cookie, const struct cluster_outcome *o)
+{
+	struct job *j = cookie;
+
+	j->err = o->err == ERR_OK ? cluster_serves(j->o->cluster, &j->why)
+				  : ERR_DENIED;
+	if (o->err != ERR_OK)
+		j->why = o->why;
+	job_resume(j);
+}
+
+/* What rests on this node's state leaves only if a quorum has confirmed it a
+ * moment ago; else it waits for one (DESIGN 6, "Leases and frozen VMs"). */
+static void
+answer_fresh(struct job *j)
+{
+	struct refusal why = { 0 };
+
+	if (j->err != ERR_OK || !find_rule(j->request->body_case)->fresh ||
+	    cluster_serves(j->o->cluster, &why) == ERR_OK) {
+		conclude(j);
+		return;
+	}
+	j->waiting = true;
+	j->service->busy++;
+	cluster_read(j->o->cluster, on_fresh, j);
+}
+
+static void
+answer(struct job *j)
+{
+	const struct rule *r = find_rule(j->request->body_case);
+
+	if (j->err == ERR_OK && r->finish != NULL) {
+		j->service->busy++;
+		j->err = r->finish(j);
+		if (j->waiting)
+			return;
+		j->service->busy--;
+	}
+	answer_fresh(j);
+}
+
+void
+job_resume(struct job *j)
+{
+	struct service *s = j->service;
+
+	s->busy--;
+	conclude(j);
+	maybe_done(s);
 }
 
 static void
@@ -182,20 +275,59 @@ after_job(uv_work_t *w, int status)
 
 /* A request that never becomes a job. */
 static void
+refuse_now(struct service *s, const struct channel_caller *who, uint64_t id,
+    const struct refusal *why)
+{
+	struct buf b = { 0 };
+
+	log_event(LOG_WARN, "refused",
+	    log_hex("app", who->peer->boot.app_id, 20), log_why(why));
+	atomic_fetch_add(&s->o.metrics->refusals[why->code], 1);
+	if (msg_error_pack(&b, id, why->code, NULL) == ERR_OK)
+		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
+	buf_fini(&b);
+}
+
+static void
 turn_away(struct service *s, const struct channel_caller *who, uint64_t id,
     enum reason code)
 {
-	struct buf b = { 0 };
 	struct refusal why;
 
 	(void)refuse(&why, code, "role %d, phase %s", (int)who->role,
 	    cluster_phase_text(cluster_phase(s->o.cluster)));
-	log_event(LOG_WARN, "refused",
-	    log_hex("app", who->peer->boot.app_id, 20), log_why(&why));
-	atomic_fetch_add(&s->o.metrics->refusals[code], 1);
-	if (msg_error_pack(&b, id, code, NULL) == ERR_OK)
-		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
-	buf_fini(&b);
+	refuse_now(s, who, id, &why);
+}
+
+/* A batch of a peer's messages: no worker, no chain. */
+static void
+answer_batch(
+    struct service *s, const struct channel_caller *who, const KmsRequest *m)
+{
+	struct buf reply = { 0 };
+	struct refusal why = { 0 };
+	enum err e =
+	    links_request(cluster_links(s->o.cluster), who, m, &reply, &why);
+
+	if (e == ERR_OK) {
+		atomic_fetch_add(&s->o.metrics->answered[RQ_PEER_BATCH], 1);
+		/* NOTFOUND: the link was dropped for what it said. */
+		(void)!channel_server_reply(
+		    s->server, who->conn, buf_view(&reply));
+	} else {
+		if (why.code == REASON_NONE)
+			(void)refuse(&why, REASON_INTERNAL, "%s", err_text(e));
+		refuse_now(s, who, m->id, &why);
+	}
+	buf_fini(&reply);
+}
+
+void
+service_on_close(void *cookie, uint64_t conn)
+{
+	struct service *s = cookie;
+
+	links_closed(cluster_links(s->o.cluster), conn);
 }
 
 void
@@ -220,6 +352,10 @@ service_on_request(
 	if (s->stopping ||
 	    (r->needs_ready && cluster_phase(s->o.cluster) != PHASE_READY)) {
 		turn_away(s, who, m->id, REASON_NOT_READY);
+		goto done;
+	}
+	if (r->kind == RQ_PEER_BATCH) {
+		answer_batch(s, who, m);
 		goto done;
 	}
 	if (s->busy >= MAX_BUSY || (j = calloc(1, sizeof *j)) == NULL) {

@@ -8,6 +8,7 @@
 #define KMS_SERVICE_SERVICE_H
 
 #include "kms/cluster/cluster.h"
+#include "kms/cluster/links.h"
 #include "kms/service/metrics.h"
 
 struct service; /* opaque */
@@ -29,6 +30,8 @@ void service_set_server(struct service *s, struct channel_server *server);
 /* Matches channel_server_options.on_request; cookie is the service. */
 void service_on_request(
     void *cookie, const struct channel_caller *who, struct bytes request);
+/* Matches channel_server_options.on_close, with the same cookie. */
+void service_on_close(void *cookie, uint64_t conn);
 
 /* service_stop turns new requests away; `done` runs on the loop when none is
  * under way on a worker.  service_free comes after it. */

@@ -39,11 +39,24 @@ struct channel_context {
 	    enum channel_role peer_role, struct refusal *why);
 	/* Unix seconds. */
 	int64_t (*now)(void *cookie);
+	/* Dialling side; may be NULL.  Borrowed for the channel's life. */
+	struct channel_abort *abort;
 };
 
 /* ---- the dialling side: blocking, one thread at a time per channel ---- */
 
 struct channel; /* opaque */
+
+/* channel_abort: a switch that any thread may turn, for the one channel at a
+ * time that was dialled with it.  Once it is fired, what the channel waits
+ * for ends (ERR_IO), and nothing new begins; a `prove` or `check` under way
+ * runs to its end.  The owner frees it after the channel. */
+struct channel_abort; /* opaque */
+enum err channel_abort_new(struct channel_abort **out);
+void channel_abort_free(struct channel_abort *a); /* NULL is fine */
+void channel_abort_fire(struct channel_abort *a); /* never blocks */
+/* Ready for the next channel; the last one is closed. */
+void channel_abort_reset(struct channel_abort *a);
 
 /* channel_dial connects to "tcp://host:port", runs the handshake and both
  * attestations.  `role` is CHANNEL_KMS_PEER or CHANNEL_APP.
@@ -64,6 +77,9 @@ enum err channel_renew(
     struct channel *c, unsigned timeout_ms, struct refusal *why);
 
 const struct attested *channel_peer(const struct channel *c);
+/* 32 bytes that name the session; the answering side sees the same in its
+ * channel_caller.  Borrowed for the channel's life. */
+const uint8_t *channel_handshake_hash(const struct channel *c);
 void channel_close(struct channel *c); /* NULL is fine */
 
 /* ---- the answering side: lives on the owner's uv loop ---- */

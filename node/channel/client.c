@@ -2,6 +2,7 @@
  *
  * One thread at a time per channel.  Every wait has the caller's deadline;
  * nng's own protocols are not used (DESIGN 6, Transport). */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include <nng/nng.h>
@@ -33,6 +34,81 @@ struct channel {
 	uint8_t in[RECV_CHUNK];
 };
 
+/* ---- the abort switch ---- */
+
+struct channel_abort {
+	pthread_mutex_t lock;
+	bool fired;
+	nng_aio *aio; /* borrows from the channel; NULL: none */
+};
+
+enum err
+channel_abort_new(struct channel_abort **out)
+{
+	struct channel_abort *a = calloc(1, sizeof *a);
+
+	if (a == NULL || pthread_mutex_init(&a->lock, NULL) != 0) {
+		free(a);
+		return ERR_NOMEM;
+	}
+	*out = a;
+	return ERR_OK;
+}
+
+void
+channel_abort_free(struct channel_abort *a)
+{
+	if (a == NULL)
+		return;
+	(void)pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+void
+channel_abort_fire(struct channel_abort *a)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->fired = true;
+	if (a->aio != NULL)
+		nng_aio_cancel(a->aio);
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+void
+channel_abort_reset(struct channel_abort *a)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->fired = false;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+/* Which operations the switch of `c` ends. */
+static void
+abort_covers(struct channel *c, nng_aio *aio)
+{
+	struct channel_abort *a = c->cx.abort;
+
+	if (a == NULL)
+		return;
+	(void)pthread_mutex_lock(&a->lock);
+	a->aio = aio;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
+static bool
+aborted(struct channel *c)
+{
+	struct channel_abort *a = c->cx.abort;
+	bool fired;
+
+	if (a == NULL)
+		return false;
+	(void)pthread_mutex_lock(&a->lock);
+	fired = a->fired;
+	(void)pthread_mutex_unlock(&a->lock);
+	return fired;
+}
+
 /* ---- bytes ---- */
 
 static enum err
@@ -51,10 +127,24 @@ arm(struct channel *c, uint64_t deadline)
 {
 	uint64_t now = clock_mono_ms();
 
+	if (aborted(c))
+		return NNG_ECANCELED;
 	if (now >= deadline)
 		return NNG_ETIMEDOUT;
 	nng_aio_set_timeout(c->aio, (nng_duration)(deadline - now));
 	return 0;
+}
+
+/* Waits for the operation that was just begun. */
+static int
+finish(struct channel *c)
+{
+	/* The switch may have been fired after arm() looked and before there
+	 * was anything to cancel; from here on it finds the operation. */
+	if (aborted(c))
+		nng_aio_cancel(c->aio);
+	nng_aio_wait(c->aio);
+	return nng_aio_result(c->aio);
 }
 
 static int
@@ -65,8 +155,7 @@ dial(struct channel *c, uint64_t deadline)
 	if (rv != 0)
 		return rv;
 	nng_stream_dialer_dial(c->dialer, c->aio);
-	nng_aio_wait(c->aio);
-	if ((rv = nng_aio_result(c->aio)) == 0)
+	if ((rv = finish(c)) == 0)
 		c->stream = nng_aio_get_output(c->aio, 0);
 	return rv;
 }
@@ -85,8 +174,7 @@ send_all(struct channel *c, uint64_t deadline)
 		    (rv = nng_aio_set_iov(c->aio, 1, &iov)) != 0)
 			break;
 		nng_stream_send(c->stream, c->aio);
-		nng_aio_wait(c->aio);
-		rv = nng_aio_result(c->aio);
+		rv = finish(c);
 		at += nng_aio_count(c->aio);
 	}
 	c->out.len = 0;
@@ -103,8 +191,7 @@ recv_some(struct channel *c, uint64_t deadline)
 	    (rv = nng_aio_set_iov(c->aio, 1, &iov)) != 0)
 		return rv;
 	nng_stream_recv(c->stream, c->aio);
-	nng_aio_wait(c->aio);
-	if ((rv = nng_aio_result(c->aio)) == 0)
+	if ((rv = finish(c)) == 0)
 		c->left = (struct bytes){ c->in, nng_aio_count(c->aio) };
 	return rv;
 }
@@ -139,6 +226,8 @@ prove(struct channel *c, struct session_event *ev, uint64_t deadline,
 	uint8_t rd[64];
 	enum err e;
 
+	if (aborted(c))
+		return io_error(NNG_ECANCELED, why);
 	for (size_t i = 0; i < sizeof rd; i++)
 		rd[i] = ev->report_data[i];
 	/* Its life counts from before it was made. */
@@ -155,9 +244,12 @@ static enum err
 check(struct channel *c, struct session_event *ev, struct refusal *why)
 {
 	struct attested peer = { 0 };
-	enum err e = c->cx.check(c->cx.cookie, &peer, ev->evidence,
-	    ev->report_data, CHANNEL_KMS_SERVER, why);
+	enum err e;
 
+	if (aborted(c))
+		return io_error(NNG_ECANCELED, why);
+	e = c->cx.check(c->cx.cookie, &peer, ev->evidence, ev->report_data,
+	    CHANNEL_KMS_SERVER, why);
 	if (e != ERR_OK)
 		return e;
 	c->peer = peer;
@@ -248,6 +340,7 @@ begin(
 		    why, REASON_INTERNAL, "address: %s", nng_strerror(rv));
 		return rv == NNG_ENOMEM ? ERR_NOMEM : ERR_CONFIG;
 	}
+	abort_covers(c, c->aio);
 	if ((rv = dial(c, deadline)) != 0)
 		return io_error(rv, why);
 	/* A static key per channel: it binds evidence to this session and
@@ -373,11 +466,18 @@ channel_peer(const struct channel *c)
 	return &c->peer;
 }
 
+const uint8_t *
+channel_handshake_hash(const struct channel *c)
+{
+	return session_hash(c->session);
+}
+
 void
 channel_close(struct channel *c)
 {
 	if (c == NULL)
 		return;
+	abort_covers(c, NULL);
 	if (c->stream != NULL) {
 		nng_stream_close(c->stream);
 		nng_stream_free(c->stream);

@@ -278,7 +278,8 @@ on_open(struct conn *c)
 	s->n_half--;
 	s->n_open++;
 	log_event(LOG_INFO, "channel_open", log_u64("conn", c->id),
-	    log_u64("role", (uint64_t)session_peer_role(c->session)));
+	    log_u64("role", (uint64_t)session_peer_role(c->session)),
+	    log_str("tcb_status", tcb_status_text(c->peer.verdict.status)));
 }
 
 static void

@@ -1,15 +1,18 @@
 /* bench: how far from the limits of this machine, README.md.
  *
- * usage: bench DIR, the folder of a simulated cluster with an app "bench".
+ * usage: bench DIR, the folder of a simulated cluster with an app "bench"; or
+ * bench quote QUOTE COLLATERAL ROOT NOW, for one quote: quote.sh.
  * JSON lines on standard output, a table for people on standard error. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "tests/bench/bench_dcap.h"
+#include "tests/bench/bench_file.h"
 #include "tests/bench/bench_kms.h"
 #include "tests/bench/bench_line.h"
 #include "tests/bench/bench_prim.h"
@@ -89,8 +92,15 @@ main(int argc, char **argv)
 	int rc = EXIT_FAILURE;
 	enum err e;
 
+	if (argc == 6 && strcmp(argv[1], "quote") == 0)
+		return bench_file(stdout, argv[2], argv[3], argv[4], argv[5]) ==
+			0
+		    ? EXIT_SUCCESS
+		    : EXIT_FAILURE;
 	if (argc != 2) {
-		(void)fprintf(stderr, "usage: bench DIR\n");
+		(void)fprintf(stderr,
+		    "usage: bench DIR\n"
+		    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
 		return 2;
 	}
 	log_set_program("bench");

@@ -32,7 +32,8 @@ trap 'exit 143' TERM
 } >"$work/said" 2>&1
 "$B/bench" "$dir"
 
-# Another verifier on a quote of the same platform, for comparison.
+# Another verifier beside ours, on one quote.
 "$B/kmsctl" sim quote "$dir" --report-data 01 --collateral "$work/c.json" \
     -o "$work/q.bin" >>"$work/said" 2>&1
-node tests/js/qvl_bench.mjs "$work/q.bin" "$work/c.json" "$dir/sim-root.der"
+B=$B tests/bench/quote.sh "$work/q.bin" "$work/c.json" "$dir/sim-root.der" \
+    "$(date +%s)"

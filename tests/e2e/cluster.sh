@@ -22,6 +22,23 @@ records_agree() {
 }
 ok 'audit records converge' eventually 20 records_agree
 
+# ---- the anchor -----------------------------------------------------------
+anchor_is() { ctl anchor status --sim "$D" --json | jq -e "$1" >/dev/null; }
+device() { status "$1" | jq -r .self.device_id; }
+seated() { # node device
+	anchor_is ".seats[] | select(.slot == \"$1\") | .device_id == \"0x${2#0x}\""
+}
+ok 'the anchor is of this KMS' anchor_is \
+    ".kms_contract | ascii_downcase == \"$(jq -r .kms_contract "$D/sim.json")\""
+ok 'every node has a seat' anchor_is '[.seats[].slot] | sort == ["kms0", "kms1", "kms2"]'
+ok 'for its own machine' seated kms1 "$(device kms1)"
+no 'not for another one' seated kms1 "$(device kms0)"
+ok 'the owner gives a seat' ctl anchor seat set spare "0x$(printf '%064d' 7)" --sim "$D"
+ok 'it is there' seated spare "0x$(printf '%064d' 7)"
+ok 'and takes it' ctl anchor seat remove spare --sim "$D" --wait-final
+no 'twice' ctl anchor seat remove spare --sim "$D"
+ok 'three are left' anchor_is '.seats | length == 3'
+
 ok 'an app CVM gets its keys' ctl sim app "$D" oracle
 ok 'another app' ctl sim app "$D" other --host app1
 ok 'the unmodified dstack SDK is content' node tests/js/sdk.mjs "$(sock oracle)"

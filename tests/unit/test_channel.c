@@ -132,6 +132,8 @@ on_request(void *cookie, const struct channel_caller *who, struct bytes q)
 			h->held[h->n_held++] = who->conn;
 		return;
 	}
+	if (q.len == 4 && memcmp(q.p, "hash", 4) == 0)
+		q = (struct bytes){ who->handshake_hash, 32 };
 	if (q.len == 4 && memcmp(q.p, "drop", 4) == 0) {
 		channel_server_drop(h->server, who->conn, REASON_SELF_DENIED);
 		cr_assert_eq(channel_server_reply(h->server, who->conn, q),
@@ -385,6 +387,134 @@ Test(channel, works)
 	UNTIL(h.closed == 2);
 	cr_assert_eq(stats(&h).sessions_open + stats(&h).half_open, 0);
 	buf_fini(&reply);
+	host_fini(&h);
+}
+
+/* Both ends have one name for the session, and each session another. */
+Test(channel, handshake_hash)
+{
+	struct host h;
+	struct stub mine;
+	struct channel_context cx;
+	struct channel *c, *d;
+	struct buf reply = { 0 };
+
+	host_init(&h);
+	host_start(&h);
+	stub_init(&mine, &cx, NULL);
+	c = expect_dial(&h, &cx, CHANNEL_KMS_PEER);
+	d = expect_dial(&h, &cx, CHANNEL_KMS_PEER);
+	cr_assert_eq(
+	    channel_call(c, &reply, text("hash"), WAIT_MS, NULL), ERR_OK);
+	cr_assert_eq(reply.len, 32);
+	cr_assert_arr_eq(reply.p, channel_handshake_hash(c), 32);
+	cr_assert_arr_neq(reply.p, channel_handshake_hash(d), 32);
+	channel_close(c);
+	channel_close(d);
+	buf_fini(&reply);
+	host_fini(&h);
+}
+
+/* ---- the abort switch ---- */
+
+struct aborted {
+	struct channel_context cx;
+	const char *url;
+	struct channel *c; /* NULL: dials */
+	enum err e;
+	uint64_t ms;
+};
+
+static void *
+wait_for_peer(void *arg)
+{
+	struct aborted *a = arg;
+	struct buf reply = { 0 };
+	uint64_t from = clock_mono_ms();
+
+	a->e = a->c == NULL
+	    ? channel_dial(
+		  &a->c, &a->cx, CHANNEL_KMS_PEER, a->url, WAIT_MS, NULL)
+	    : channel_call(a->c, &reply, text("hold"), WAIT_MS, NULL);
+	a->ms = clock_mono_ms() - from;
+	buf_fini(&reply);
+	return NULL;
+}
+
+/* A dial and a call that wait for a silent peer end when the switch is
+ * fired; nothing begins until it is reset. */
+Test(channel, abort)
+{
+	struct host h;
+	struct stub mine;
+	struct aborted a = { .url = h.url };
+	pthread_t t;
+
+	host_init(&h);
+	host_start(&h);
+	stub_init(&mine, &a.cx, NULL);
+	cr_assert_eq(channel_abort_new(&a.cx.abort), ERR_OK);
+	/* The dial: the peer thinks about our evidence. */
+	h.stub.hold = true;
+	cr_assert_eq(pthread_create(&t, NULL, wait_for_peer, &a), 0);
+	sem_wait(&h.stub.held);
+	channel_abort_fire(a.cx.abort);
+	pthread_join(t, NULL);
+	cr_assert_eq(a.e, ERR_IO);
+	cr_assert_null(a.c);
+	cr_assert_lt(a.ms, WAIT_MS / 4);
+	h.stub.hold = false;
+	sem_post(&h.stub.go);
+	/* Still fired. */
+	(void)wait_for_peer(&a);
+	cr_assert_eq(a.e, ERR_IO);
+	cr_assert_lt(a.ms, WAIT_MS / 4);
+	/* The call. */
+	channel_abort_reset(a.cx.abort);
+	(void)wait_for_peer(&a);
+	cr_assert_eq(a.e, ERR_OK);
+	cr_assert_eq(pthread_create(&t, NULL, wait_for_peer, &a), 0);
+	UNTIL(h.requests == 1);
+	channel_abort_fire(a.cx.abort);
+	pthread_join(t, NULL);
+	cr_assert_eq(a.e, ERR_IO);
+	cr_assert_lt(a.ms, WAIT_MS / 4);
+	(void)wait_for_peer(&a);
+	cr_assert_eq(a.e, ERR_PHASE); /* a channel that failed is over */
+	channel_close(a.c);
+	/* Between channels there is nothing to end. */
+	channel_abort_fire(a.cx.abort);
+	channel_abort_reset(a.cx.abort);
+	channel_abort_free(a.cx.abort);
+	host_fini(&h);
+}
+
+/* However it falls between the steps of a dial, the switch ends it. */
+Test(channel, abort_anywhere)
+{
+	struct host h;
+	struct stub mine;
+	struct aborted a = { .url = h.url };
+	pthread_t t;
+
+	host_init(&h);
+	host_start(&h);
+	stub_init(&mine, &a.cx, NULL);
+	cr_assert_eq(channel_abort_new(&a.cx.abort), ERR_OK);
+	for (long i = 0; i < 300; i++) {
+		const struct timespec later = { .tv_nsec = i * 10000 };
+
+		cr_assert_eq(pthread_create(&t, NULL, wait_for_peer, &a), 0);
+		(void)nanosleep(&later, NULL);
+		channel_abort_fire(a.cx.abort);
+		pthread_join(t, NULL);
+		cr_assert(a.e == ERR_IO || a.e == ERR_OK);
+		cr_assert_lt(a.ms, WAIT_MS / 4);
+		channel_close(a.c);
+		a.c = NULL;
+		channel_abort_reset(a.cx.abort);
+	}
+	channel_abort_free(a.cx.abort);
 	host_fini(&h);
 }
 

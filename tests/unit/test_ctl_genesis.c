@@ -237,3 +237,45 @@ Test(ctl_genesis, reads_strictly)
 		    bad[i].text, why.detail);
 	}
 }
+
+/* "anchor" may be absent, but not be half there. */
+Test(ctl_genesis, reads_anchor_strictly)
+{
+#define HEAD \
+	"{\"number\":0,\"k256_pub\":\"" PUB "\",\"ca_spki\":\"00\"," \
+	"\"quote\":\"00\",\"event_log\":\"[]\",\"vm_config\":\"{}\"," \
+	"\"anchor\":"
+#define H32 "0x2222222222222222222222222222222222222222222222222222222222222222"
+#define A20 "0x3333333333333333333333333333333333333333"
+	static const char good[] =
+	    HEAD "{\"index\":7,\"hash\":\"" H32 "\",\"incarnation\":\"" H32
+		 "\",\"signer\":\"" A20 "\"}}";
+	static const struct {
+		const char *text, *word;
+	} bad[] = {
+		{ HEAD "null}", "index" },
+		{ HEAD "[]}", "index" },
+		{ HEAD "{}}", "index" },
+		{ HEAD "{\"index\":-1}}", "index" },
+		{ HEAD "{\"index\":\"7\"}}", "index" },
+		{ HEAD "{\"index\":7}}", "hash" },
+		{ HEAD "{\"index\":7,\"hash\":\"" A20 "\"}}", "hash" },
+		{ HEAD "{\"index\":7,\"hash\":\"" H32 "\"}}", "incarnation" },
+		{ HEAD "{\"index\":7,\"hash\":\"" H32
+		       "\",\"incarnation\":\"" H32 "\"}}",
+		    "signer" },
+		{ HEAD "{\"index\":7,\"hash\":\"" H32
+		       "\",\"incarnation\":\"" H32 "\",\"signer\":\"" H32
+		       "\"}}",
+		    "signer" },
+	};
+	struct refusal why = { .code = REASON_NONE };
+
+	cr_assert_eq(read_text(good, &why), ERR_OK, "%s", why.detail);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		cr_expect_eq(read_text(bad[i].text, &why), ERR_DENIED, "%s",
+		    bad[i].text);
+		cr_expect_not_null(strstr(why.detail, bad[i].word), "%s: %s",
+		    bad[i].text, why.detail);
+	}
+}

@@ -69,6 +69,7 @@ Test(ctl_lab, configurations, .timeout = 60)
 		cr_assert_eq(k->genesis, i == 0);
 		cr_assert(k->simulated);
 		cr_assert_eq(memcmp(k->kms_contract, l->kms, 20), 0);
+		cr_assert_eq(memcmp(k->anchor_contract, l->anchor, 20), 0);
 	}
 	lab_path(path, l, "apps/web");
 	cr_assert_eq(file_mkdirs(path), ERR_OK);
@@ -108,6 +109,10 @@ Test(ctl_lab, nodes_refused, .timeout = 60)
 	cr_assert_eq(
 	    lab_add_node(l, "../n", "spare", "kms", false), ERR_CONFIG);
 	cr_assert_eq(lab_add_node(l, "", "spare", "kms", false), ERR_CONFIG);
+	/* A seat's name has 31 characters at most. */
+	cr_assert_eq(lab_add_node(l, "n1234567890123456789012345678901",
+			 "spare", "kms", false),
+	    ERR_CONFIG);
 	cr_assert_eq(l->n_nodes, 1);
 	lab_free(l);
 	tmpdir_remove(dir);
@@ -153,13 +158,23 @@ Test(ctl_lab, bad_files)
 		"\"operator\":\"0x0000000000000000000000000000000000000000\","
 		"\"kms_contract\":"
 		"\"0x0000000000000000000000000000000000000000\","
+		"\"anchor_contract\":"
+		"\"0x0000000000000000000000000000000000000000\","
 		"\"nodes\":[{\"name\":\"../x\",\"host\":\"a\",\"image\":\"a\","
 		"\"listen_port\":1,\"admin_port\":1,\"listed\":true}],"
 		"\"apps\":[]}",
+		/* No anchor. */
+		"{\"chain_id\":1,\"rpc_port\":1,\"pccs_port\":1,"
+		"\"operator\":\"0x0000000000000000000000000000000000000000\","
+		"\"kms_contract\":"
+		"\"0x0000000000000000000000000000000000000000\","
+		"\"nodes\":[],\"apps\":[]}",
 		/* A port out of range. */
 		"{\"chain_id\":1,\"rpc_port\":65536,\"pccs_port\":1,"
 		"\"operator\":\"0x0000000000000000000000000000000000000000\","
 		"\"kms_contract\":"
+		"\"0x0000000000000000000000000000000000000000\","
+		"\"anchor_contract\":"
 		"\"0x0000000000000000000000000000000000000000\","
 		"\"nodes\":[],\"apps\":[]}" };
 	char *dir = tmpdir_new(), path[LAB_PATH_MAX], why[LAB_WHY_MAX] = "";

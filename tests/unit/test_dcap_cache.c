@@ -408,6 +408,119 @@ Test(evalfloor, persisted)
 	evalfloor_free(g);
 }
 
+static struct evalfloor *
+floors_with(uint8_t fmspc, uint32_t tcb, uint32_t qe)
+{
+	struct evalfloor *f = NULL;
+
+	cr_assert(evalfloor_new(&f) == ERR_OK);
+	if (tcb != 0)
+		floor_gives(f, with_numbers(fmspc, tcb, qe), NULL);
+	return f;
+}
+
+static void
+not_merged(struct bytes in, enum err want)
+{
+	struct evalfloor *f = floors_with(9, 1, 1);
+	uint64_t before = evalfloor_changes(f);
+
+	cr_assert(evalfloor_merge(f, in) == want);
+	cr_assert_eq(evalfloor_changes(f), before);
+	evalfloor_free(f);
+}
+
+/* A list is refused whole unless it is exactly one list in its one form. */
+Test(evalfloor, list_refusals)
+{
+	struct evalfloor *f = floors_with(2, 17, 18);
+	struct buf b = { 0 };
+	uint8_t entry[12];
+
+	floor_gives(f, with_numbers(1, 5, 18), NULL);
+	cr_assert(evalfloor_write(&b, f) == ERR_OK);
+	cr_assert_eq(b.len, 3 + 3 * 12);
+	for (size_t n = 0; n < b.len; n++)
+		not_merged((struct bytes){ b.p, n }, ERR_MALFORMED);
+	not_merged((struct bytes){ b.p, b.len + 1 }, ERR_MALFORMED);
+	for (size_t i = 0; i < 3; i++) { /* form and count */
+		b.p[i] ^= 1;
+		not_merged(buf_view(&b), ERR_MALFORMED);
+		b.p[i] ^= 1;
+	}
+	static const struct {
+		size_t at;
+		uint8_t to;
+	} wrong[] = {
+		{ 3, 0 }, /* no such TEE; it would be in order */
+		{ 3 + 2 * 12, TEE_NITRO },
+		{ 4, 1 }, /* QE identity of a platform */
+		{ 4, 2 }, /* no such flag */
+		{ 3 + 2 * 12 + 1, 3 },
+		{ 3 + 2 * 12 + 2, 1 }, /* the same, in order */
+		{ 5, 3 }, /* 3 before 2 */
+		{ 5, 2 }, /* 2 twice */
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		uint8_t was = b.p[wrong[i].at];
+
+		b.p[wrong[i].at] = wrong[i].to;
+		not_merged(buf_view(&b), ERR_MALFORMED);
+		b.p[wrong[i].at] = was;
+	}
+	/* QE identity before TCB info */
+	memcpy(entry, b.p + 3, 12);
+	memcpy(b.p + 3, b.p + 3 + 24, 12);
+	memcpy(b.p + 3 + 24, entry, 12);
+	not_merged(buf_view(&b), ERR_MALFORMED);
+	buf_fini(&b);
+	evalfloor_free(f);
+}
+
+/* Merging raises and never lowers; whose list comes first does not matter. */
+Test(evalfloor, merge)
+{
+	struct evalfloor *f[2] = { floors_with(1, 17, 18),
+		floors_with(1, 16, 20) };
+	struct evalfloor *none = floors_with(0, 0, 0);
+	struct buf list[2] = { 0 }, empty = { 0 }, again = { 0 };
+	uint64_t changes;
+
+	floor_gives(f[1], with_numbers(2, 3, 20), NULL);
+	for (int i = 0; i < 2; i++)
+		cr_assert(evalfloor_write(&list[i], f[i]) == ERR_OK);
+	for (int i = 0; i < 2; i++) {
+		cr_assert(
+		    evalfloor_merge(f[i], buf_view(&list[1 - i])) == ERR_OK);
+		floor_gives(f[i], with_numbers(1, 16, 20),
+		    "EVAL_NUMBER: TCB info 16, after 17");
+		floor_gives(f[i], with_numbers(1, 17, 19),
+		    "EVAL_NUMBER: QE identity 19, after 20");
+		floor_gives(f[i], with_numbers(2, 2, 20),
+		    "EVAL_NUMBER: TCB info 2, after 3");
+	}
+	cr_assert(evalfloor_write(&list[0], f[0]) == ERR_OK);
+	cr_assert(evalfloor_write(&list[1], f[1]) == ERR_OK);
+	cr_assert_eq(list[0].len, list[1].len);
+	cr_assert(memcmp(list[0].p, list[1].p, list[0].len) == 0);
+	/* Nothing new moves nothing; an empty list is a list. */
+	changes = evalfloor_changes(f[0]);
+	cr_assert(evalfloor_merge(f[0], buf_view(&list[1])) == ERR_OK);
+	cr_assert(evalfloor_write(&empty, none) == ERR_OK);
+	cr_assert(evalfloor_merge(f[0], buf_view(&empty)) == ERR_OK);
+	cr_assert_eq(evalfloor_changes(f[0]), changes);
+	cr_assert(evalfloor_merge(none, buf_view(&list[0])) == ERR_OK);
+	cr_assert(evalfloor_write(&again, none) == ERR_OK);
+	cr_assert(memcmp(again.p, list[0].p, again.len) == 0);
+	for (int i = 0; i < 2; i++) {
+		buf_fini(&list[i]);
+		evalfloor_free(f[i]);
+	}
+	buf_fini(&empty);
+	buf_fini(&again);
+	evalfloor_free(none);
+}
+
 /* A full table refuses what it cannot note, and still knows what it has. */
 Test(evalfloor, full)
 {
@@ -430,5 +543,16 @@ Test(evalfloor, full)
 	cr_assert_eq(why.code, REASON_COLLATERAL_INVALID);
 	e = (struct eval_floor){ .tee = TEE_TDX, .number = 4 };
 	cr_assert(evalfloor_raise(f, &e) == ERR_OK);
+	/* The longest list there is; and none of one that is too long. */
+	struct evalfloor *g = floors_with(0, 0, 0);
+	struct buf all = { 0 };
+
+	cr_assert(evalfloor_write(&all, f) == ERR_OK);
+	cr_assert_eq(all.len, EVALFLOOR_LIST_MAX);
+	cr_assert(evalfloor_merge(g, buf_view(&all)) == ERR_OK);
+	cr_assert(evalfloor_merge(f, buf_view(&all)) == ERR_OK);
+	not_merged(buf_view(&all), ERR_LIMIT);
+	buf_fini(&all);
+	evalfloor_free(g);
 	evalfloor_free(f);
 }

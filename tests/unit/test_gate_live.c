@@ -7,13 +7,11 @@
 #include <criterion/criterion.h>
 
 #include "common/base/clock.h"
-#include "common/base/file.h"
 #include "common/base/hex.h"
-#include "common/base/json.h"
 #include "common/eth/abi.h"
 #include "common/eth/tx.h"
 #include "kms/gate/gate.h"
-#include "tests/lib/anvil.h"
+#include "tests/lib/onchain.h"
 
 static struct anvil a;
 static struct chainview *v;
@@ -23,33 +21,6 @@ static const uint8_t kms[20] = { [0] = 0xc0, [19] = 1 };
 static const uint8_t app[20] = { [0] = 0xc0, [19] = 2 };
 static const uint8_t os[32] = { 0x05 };
 static const uint8_t compose[32] = { 0xcc };
-
-static bool
-put_contract(const char *name, const uint8_t at[static 20])
-{
-	char path[128], hex[41];
-	struct buf file = { 0 }, params = { 0 };
-	const char *code = NULL;
-	json_t *v_json = NULL;
-
-	(void)snprintf(
-	    path, sizeof path, "contracts/out/%s.sol/%s.json", name, name);
-	if (file_read(&file, path, 4u << 20) != ERR_OK)
-		return false;
-	cr_assert_eq(
-	    json_parse(&v_json, file.p, file.len, 4u << 20, NULL, 0), ERR_OK);
-	cr_assert_eq(json_get_str(&code,
-			 json_object_get(v_json, "deployedBytecode"), "object"),
-	    ERR_OK);
-	cr_assert_eq(buf_printf(&params, "[\"0x%s\",\"%s\"]",
-			 hex_encode(hex, at, 20), code),
-	    ERR_OK);
-	anvil_rpc(&a, "anvil_setCode", (char *)params.p);
-	json_decref(v_json);
-	buf_fini(&file);
-	buf_fini(&params);
-	return true;
-}
 
 static void
 no_pause(unsigned ms)
@@ -149,8 +120,6 @@ setup_contracts(void)
 static bool
 setup(void)
 {
-	static const char key[] = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cb"
-				  "ed5efcae784d7bf4f2ff80"; /* anvil's first */
 	struct k256_pub pub;
 	const char *url[1] = { a.url };
 	struct chainview_options o = { .urls = url,
@@ -165,9 +134,10 @@ setup(void)
 
 	if (!anvil_start(&a))
 		return false;
-	if (!put_contract("DstackKms", kms) || !put_contract("DstackApp", app))
+	if (!onchain_put(&a, "DstackKms", kms) ||
+	    !onchain_put(&a, "DstackApp", app))
 		return false;
-	cr_assert_eq(hex_fixed(owner.key.b, 32, key), ERR_OK);
+	cr_assert_eq(hex_fixed(owner.key.b, 32, ONCHAIN_OWNER_KEY), ERR_OK);
 	cr_assert_eq(k256_pubkey(&pub, &owner.key), ERR_OK);
 	cr_assert_eq(k256_address(owner.address, &pub), ERR_OK);
 	setup_contracts();

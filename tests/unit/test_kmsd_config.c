@@ -46,6 +46,11 @@ load_with(struct kmsd_config *c, const char *from, const char *to, char *why)
 	return e;
 }
 
+#define PPID_31 "0112233445566778899aabbccddeeff"
+#define PPID "0" PPID_31
+#define PPID_UPPER "00112233445566778899AABBCCDDEEFF"
+#define PPIDS "# allow_ppid: [\"" PPID "\"]"
+
 /* Every bad value is refused with words that name the key or the line. */
 Test(kmsd_config, refusals)
 {
@@ -53,6 +58,13 @@ Test(kmsd_config, refusals)
 		const char *from, *to, *named;
 	} bad[] = {
 		{ "slot: kms0", "slot: 'a b'", "slot" },
+		{ "slot: kms0", "slot: 'a/b'", "slot" },
+		{ "slot: kms0", "slot: 'a#b'", "slot" },
+		{ "slot: kms0", "slot: \"a\\tb\"", "slot" },
+		{ "slot: kms0", "slot: 'k\u00e9'", "slot" },
+		{ "slot: kms0", "slot: ''", "slot" },
+		{ "slot: kms0", "slot: '12345678901234567890123456789012'",
+		    "slot" },
 		{ "slot: kms0", "slto: kms0", "slto" },
 		{ "listen: tcp://0.0.0.0:7100", "listen: 7100", "listen" },
 		{ "admin: 127.0.0.1:7101", "admin: localhost", "admin" },
@@ -64,11 +76,25 @@ Test(kmsd_config, refusals)
 		{ "https://rpc-b.example", "ftp://rpc-b.example", "rpc" },
 		{ "0x0000000000000000000000000000000000000001", "0x01",
 		    "kms_contract" },
+		{ "0x0000000000000000000000000000000000000002", "0x02",
+		    "anchor_contract" },
+		{ "0x0000000000000000000000000000000000000002",
+		    "0x0000000000000000000000000000000000000000",
+		    "anchor_contract" },
+		{ "  anchor_contract: "
+		  "\"0x0000000000000000000000000000000000000002\"\n",
+		    "", "anchor_contract" },
 		{ "simulated: false", "simulated: true", "tee" },
 		{ "# allow_status: [SWHardeningNeeded]",
 		    "allow_status: [Revoked]", "allow_status" },
 		{ "# allow_status: [SWHardeningNeeded]", "allow_status: [Fine]",
 		    "allow_status" },
+		{ PPIDS, "allow_ppid: []", "Insufficient entries" },
+		{ PPIDS, "allow_ppid: ['001122']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['" PPID "00']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['g" PPID_31 "']", "allow_ppid" },
+		{ PPIDS, "allow_ppid: ['" PPID "', '0x" PPID_UPPER "']",
+		    "allow_ppid" },
 		{ "log_level: info", "log_level: loud", "log_level" },
 		{ "tcp://kms1.example:7100", "http://kms1.example", "peers" },
 	};
@@ -96,15 +122,64 @@ Test(kmsd_config, example)
 	cr_assert_eq(c.n_peers, 2);
 	cr_assert_eq(c.rpc_quorum, 2);
 	cr_assert_eq(c.admin_port, 7101);
+	cr_assert_eq(c.kms_contract[19], 1);
+	cr_assert_eq(c.anchor_contract[19], 2);
 	cr_assert(!c.simulated);
 	cr_assert(!c.policy.allow_simulated);
 	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
 	cr_assert(!c.policy.status[TCB_OUT_OF_DATE]);
 	cr_assert_eq(c.n_pccs, 1);
+	cr_assert_eq(c.policy.n_ppids, 0); /* any platform */
 	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
 	cr_assert_not_null(
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
+	cr_assert_not_null(
+	    strstr((char *)b.p, "attestation.allow_ppid: any\n"));
 	buf_fini(&b);
+}
+
+/* P27: the platforms named are the only ones; --check repeats them. */
+Test(kmsd_config, platforms)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+	struct verdict v = { .tee = TEE_TDX, .status = TCB_UP_TO_DATE };
+	struct refusal r = { 0 };
+	struct buf b = { 0 };
+
+	cr_assert_eq(load_with(&c, PPIDS,
+			 "allow_ppid: [ffffffffffffffffffffffffffffffff,"
+			 " '0x" PPID_UPPER "']",
+			 why),
+	    ERR_OK, "%s", why);
+	cr_assert_eq(c.policy.n_ppids, 2);
+	v.td.td_attributes[3] = 0x10; /* SEPT_VE_DISABLE */
+	v.td.xfam[0] = 0x03;
+	cr_assert_eq(verdict_accept(&v, &c.policy, &r), ERR_DENIED);
+	cr_assert_eq(r.code, REASON_PLATFORM);
+	cr_assert_str_eq(r.detail,
+	    "POLICY_PLATFORM: PPID 00000000000000000000000000000000 is not "
+	    "listed");
+	for (int i = 0; i < 16; i++)
+		v.ppid[i] = (uint8_t)(i * 0x11);
+	cr_assert_eq(verdict_accept(&v, &c.policy, &r), ERR_OK, "%s", r.detail);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(
+	    strstr((char *)b.p, "attestation.allow_ppid: " PPID "\n"));
+	buf_fini(&b);
+}
+
+/* A seat's name may be anything that fits one word on chain. */
+Test(kmsd_config, slot)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+
+	cr_assert_eq(load_with(&c, "slot: kms0",
+			 "slot: 'eu:west~1!890123456789012345678'", why),
+	    ERR_OK, "%s", why);
+	cr_assert_str_eq(c.slot, "eu:west~1!890123456789012345678");
+	cr_assert_eq(strlen(c.slot), 31);
 }
 
 /* Policy keys arrive where they are judged. */

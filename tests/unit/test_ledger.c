@@ -319,9 +319,17 @@ Test(ledger, effective_is_for_ever)
 	ok(anchored(1, 4, 1));
 	ok(generation(2));
 	ok(anchored(2, 1, 1));
-	cr_assert_eq(ledger_anchor(l)->index, 1);
-	cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_ACTIVE);
-	cr_assert(ledger_slot(l, "a")->revocation_effective);
+	for (int i = 0; i < 2; i++) {
+		struct buf b = { 0 };
+
+		cr_assert_eq(ledger_anchor(l)->index, 1);
+		cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_ACTIVE);
+		cr_assert(ledger_slot(l, "a")->revocation_effective);
+		/* And once more after a snapshot. */
+		cr_assert_eq(ledger_snapshot(l, &b), ERR_OK);
+		cr_assert_eq(ledger_restore(l, buf_view(&b)), ERR_OK);
+		buf_fini(&b);
+	}
 }
 
 /* Generations come one by one, from 1. */
@@ -806,6 +814,87 @@ Test(ledger, snapshot_is_canonical)
 	cr_assert_gt(accepted, 0);
 	ledger_free(copy);
 	buf_fini(&again);
+	buf_fini(&b);
+}
+
+static void
+put64(uint8_t *p, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+/* Numbers that no sequence of commands could have led to are refused. */
+Test(ledger, snapshot_numbers_agree)
+{
+	static const struct {
+		size_t at;
+		uint64_t v;
+	} bad[] = {
+		{ 3, 9 }, /* the index: below that of the revocation */
+		{ 11, 0 }, /* the generation: below the anchor's */
+		{ 11, 17 }, /* ... above the index */
+		{ 19, 0 }, /* the anchor's: none, yet an index */
+		{ 19, 2 }, /* ... above the log's */
+		{ 27, 5 }, /* the anchor's index: above what is effective */
+		{ 27, 3 }, /* ... below, in the first generation */
+		{ 67, 3 }, /* effective: below the anchor */
+		{ 67, 16 }, /* ... and not below the index */
+		{ 75, 0 }, /* the floor: none, yet a hash */
+	};
+	struct buf b;
+	uint8_t old[8], *p;
+
+	some_of_all();
+	b = snapshot();
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		memcpy(old, b.p + bad[i].at, 8);
+		put64(b.p + bad[i].at, bad[i].v);
+		not_restored(b.p, b.len, "number", i);
+		memcpy(b.p + bad[i].at, old, 8);
+	}
+	p = memmem(b.p, b.len, "\1n\0\0\0\0\0\0\0\1", 10);
+	cr_assert_not_null(p);
+	put64(p + 2, 0); /* a counter that was never incremented */
+	not_restored(b.p, b.len, "counter", 0);
+	buf_fini(&b);
+}
+
+/* A slot's numbers agree with each other and with the audit log. */
+Test(ledger, snapshot_members_agree)
+{
+	static const struct {
+		size_t at; /* behind the slot's name, "b" */
+		uint64_t v;
+	} bad[] = {
+		{ 97, 7 }, /* revoked with the entry of its life */
+		{ 97, 17 }, /* ... or behind the last entry */
+		{ 105, 0 }, /* since no entry */
+		{ 105, 17 }, /* ... or one behind the last */
+		{ 105, 3 }, /* ... or the entry of slot "a" */
+		{ 113, 0 }, /* no life */
+		{ 113, 5 }, /* more lives than entries */
+		{ 113, 3 }, /* more lives than the audit log */
+	};
+	struct buf b;
+	uint8_t old[8], *p;
+
+	some_of_all();
+	b = snapshot();
+	p = memmem(b.p, b.len, "\1b\3", 3);
+	cr_assert_not_null(p);
+	p += 2;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		memcpy(old, p + bad[i].at, 8);
+		put64(p + bad[i].at, bad[i].v);
+		not_restored(b.p, b.len, "member", i);
+		memcpy(p + bad[i].at, old, 8);
+	}
+	p[96] = 2; /* present: neither no nor yes */
+	not_restored(b.p, b.len, "present", 0);
+	p[96] = 1;
+	p[0] = 2; /* the life that holds slot "a" */
+	not_restored(b.p, b.len, "incarnation", 0);
 	buf_fini(&b);
 }
 

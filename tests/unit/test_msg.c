@@ -101,6 +101,12 @@ Test(msg, errors)
 		{ REASON_NOT_READY, ERR_AGAIN },
 		{ REASON_CHAIN_STALE, ERR_AGAIN },
 		{ REASON_SELF_DENIED, ERR_AGAIN },
+		{ REASON_COUNTER_LIMIT, ERR_DENIED },
+		{ REASON_NO_LEADER, ERR_AGAIN },
+		{ REASON_FENCED, ERR_AGAIN },
+		{ REASON_EVICTED, ERR_AGAIN },
+		{ REASON_NOT_MEMBER, ERR_AGAIN },
+		{ REASON_UNKNOWN_OUTCOME, ERR_AGAIN },
 	};
 
 	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
@@ -117,4 +123,81 @@ Test(msg, errors)
 		msg_reply_free(m);
 		buf_fini(&b);
 	}
+}
+
+static enum err
+hello_of(const char *slot, size_t incarnation, size_t signature)
+{
+	Devproof__Kms__V1__PeerHello h;
+	Devproof__Kms__V1__PeerWelcome w;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT, *got = NULL;
+	struct buf b = { 0 };
+	enum err e;
+
+	devproof__kms__v1__peer_hello__init(&h);
+	h.slot = (char *)(uintptr_t)slot;
+	h.incarnation = msg_bytes(bytes, incarnation);
+	h.signature = msg_bytes(bytes, signature);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO;
+	m.peer_hello = &h;
+	e = round_trip(&m);
+	/* The answer has the same form. */
+	devproof__kms__v1__peer_welcome__init(&w);
+	w.slot = h.slot;
+	w.incarnation = h.incarnation;
+	w.signature = h.signature;
+	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_PEER_WELCOME;
+	r.peer_welcome = &w;
+	cr_assert_eq(msg_reply_pack(&b, &r), ERR_OK);
+	cr_assert_eq(msg_reply_parse(&got, buf_view(&b)), e);
+	msg_reply_free(got);
+	buf_fini(&b);
+	return e;
+}
+
+/* A Hello and a welcome have a slot that fits, a key and a signature. */
+Test(msg, peer_hello)
+{
+	char slot[33] = "";
+
+	cr_assert_eq(hello_of("", 32, 64), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 31, 64), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 33, 64), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 0, 64), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 32, 63), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 32, 65), ERR_MALFORMED);
+	cr_assert_eq(hello_of("a", 32, 0), ERR_MALFORMED);
+	memset(slot, 'a', 32);
+	cr_assert_eq(hello_of(slot, 32, 64), ERR_MALFORMED);
+	slot[31] = '\0';
+	cr_assert_eq(hello_of(slot, 32, 64), ERR_OK);
+	cr_assert_eq(hello_of("a", 32, 64), ERR_OK);
+}
+
+static enum err
+batch_of(size_t n, size_t len)
+{
+	static ProtobufCBinaryData item[LIMIT_LINK_BATCH + 1];
+	Devproof__Kms__V1__PeerBatch b = DEVPROOF__KMS__V1__PEER_BATCH__INIT;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+
+	for (size_t i = 0; i < n; i++)
+		item[i] = msg_bytes(bytes, len);
+	b.message = item;
+	b.n_message = n;
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH;
+	m.peer_batch = &b;
+	return round_trip(&m);
+}
+
+/* A batch has a bounded number of messages, none of them empty; it may have
+ * none. */
+Test(msg, peer_batch)
+{
+	cr_assert_eq(batch_of(LIMIT_LINK_BATCH + 1, 1), ERR_MALFORMED);
+	cr_assert_eq(batch_of(1, 0), ERR_MALFORMED);
+	cr_assert_eq(batch_of(0, 0), ERR_OK);
+	cr_assert_eq(batch_of(LIMIT_LINK_BATCH, 1), ERR_OK);
+	cr_assert_eq(batch_of(2, LIMIT_LINK_PART - 16), ERR_OK);
 }

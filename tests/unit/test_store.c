@@ -188,7 +188,7 @@ Test(store, each)
 Test(store, flipped_bits)
 {
 	static const char text[] = "value-value-value-value";
-	const size_t sealed = 24 + sizeof text - 1 + 16;
+	const size_t sealed = 1 + 24 + sizeof text - 1 + 16;
 	struct store *s = must_open();
 	struct store_options o = options();
 	struct buf file = { 0 }, b = { 0 };
@@ -223,7 +223,161 @@ Test(store, flipped_bits)
 	buf_fini(&file);
 }
 
-/* The map grows while there is room, then says LIMIT. */
+/* A clear header is what it was, or the record is CORRUPT; and it is not
+ * part of the name. */
+Test(store, clear_headers)
+{
+	static const char text[] = "a-header-in-clear";
+	struct store *s = must_open();
+	struct buf b = { 0 }, file = { 0 };
+	uint8_t long_header[STORE_CLEAR_MAX + 1] = { 0 };
+	char path[600];
+	const uint8_t *at;
+	int fd;
+
+	cr_assert_eq(store_put_clear(s, STORE_LOG, BYTES_STR("k"),
+			 BYTES_STR(text), BYTES_STR("v")),
+	    ERR_PHASE);
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(store_put_clear(s, STORE_LOG, BYTES_STR("k"),
+			 BYTES_OF(long_header), BYTES_STR("v")),
+	    ERR_LIMIT);
+	store_abort(s);
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(store_put_clear(s, STORE_LOG, BYTES_STR("k"),
+			 BYTES_STR(text), BYTES_STR("v")),
+	    ERR_OK);
+	cr_assert_eq(store_commit(s), ERR_OK);
+	cr_assert_eq(store_get(s, &b, STORE_LOG, BYTES_STR("k")), ERR_OK);
+	cr_assert_str_eq((char *)b.p, "v");
+	store_close(s);
+
+	cr_assert_eq(file_join(path, sizeof path, dir, "data.mdb"), ERR_OK);
+	cr_assert_eq(file_read(&file, path, 1u << 20), ERR_OK);
+	at = memmem(file.p, file.len, text, sizeof text - 1);
+	cr_assert_not_null(at);
+	fd = open(path, O_WRONLY);
+	cr_assert_eq(pwrite(fd, "A", 1, (off_t)(at - file.p)), 1);
+	s = must_open();
+	cr_assert_eq(store_get(s, &b, STORE_LOG, BYTES_STR("k")), ERR_CORRUPT);
+	store_close(s);
+	(void)close(fd);
+	buf_wipe(&b);
+	buf_fini(&file);
+}
+
+struct walk {
+	unsigned n;
+	uint8_t first, last;
+};
+
+static enum err
+walk_one(void *cookie, const struct store_record *r)
+{
+	struct walk *w = cookie;
+
+	/* The walked key, the header and the value say the same. */
+	cr_assert_eq(r->key.len, 2);
+	cr_assert_eq(r->clear.len, 1);
+	cr_assert_eq(r->value.len, 1);
+	cr_assert_eq(r->key.p[1], r->clear.p[0]);
+	cr_assert_eq(r->key.p[1], r->value.p[0]);
+	if (w->n++ == 0)
+		w->first = r->key.p[1];
+	w->last = r->key.p[1];
+	return ERR_OK;
+}
+
+static struct walk
+walk(struct store *s, struct bytes from, struct bytes to)
+{
+	struct walk w = { 0 };
+
+	cr_assert_eq(store_range(s, STORE_LOG, from, to, walk_one, &w), ERR_OK);
+	return w;
+}
+
+/* Ranges include both ends, and no other table. */
+Test(store, ranges)
+{
+	const struct bytes all = { 0 };
+	const uint8_t k10[2] = { 0, 10 }, k20[2] = { 0, 20 };
+	const uint8_t k99[2] = { 0, 99 }, k1[1] = { 0 };
+	struct store *s = must_open();
+	struct walk w;
+
+	cr_assert_eq(store_del_range(s, STORE_LOG, all, all), ERR_PHASE);
+	cr_assert_eq(store_begin(s), ERR_OK);
+	for (uint8_t i = 0; i < 100; i++) {
+		uint8_t k[2] = { 0, i };
+		struct bytes v = { &k[1], 1 };
+
+		cr_assert_eq(
+		    store_put_clear(s, STORE_LOG, BYTES_OF(k), v, v), ERR_OK);
+	}
+	cr_assert_eq(
+	    store_put(s, STORE_RECORD, BYTES_OF(k99), BYTES_STR("x")), ERR_OK);
+	cr_assert_eq(
+	    store_put(s, STORE_SNAPSHOT, BYTES_OF(k1), BYTES_STR("x")), ERR_OK);
+	/* Reads see what is not committed yet. */
+	w = walk(s, all, all);
+	cr_assert(w.n == 100 && w.first == 0 && w.last == 99);
+	cr_assert_eq(store_commit(s), ERR_OK);
+	w = walk(s, all, all);
+	cr_assert(w.n == 100 && w.first == 0 && w.last == 99);
+	w = walk(s, BYTES_OF(k10), BYTES_OF(k20));
+	cr_assert(w.n == 11 && w.first == 10 && w.last == 20);
+	w = walk(s, BYTES_OF(k20), BYTES_OF(k10));
+	cr_assert_eq(w.n, 0);
+	w = walk(s, all, BYTES_OF(k1)); /* a prefix comes before */
+	cr_assert_eq(w.n, 0);
+
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(
+	    store_del_range(s, STORE_LOG, BYTES_OF(k10), BYTES_OF(k20)),
+	    ERR_OK);
+	store_abort(s);
+	cr_assert_eq(walk(s, all, all).n, 100);
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(
+	    store_del_range(s, STORE_LOG, BYTES_OF(k10), BYTES_OF(k20)),
+	    ERR_OK);
+	cr_assert_eq(walk(s, all, all).n, 89);
+	cr_assert_eq(store_del_range(s, STORE_LOG, BYTES_OF(k20), all), ERR_OK);
+	cr_assert_eq(store_commit(s), ERR_OK);
+	w = walk(s, all, all);
+	cr_assert(w.n == 10 && w.first == 0 && w.last == 9);
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(store_del_range(s, STORE_LOG, all, all), ERR_OK);
+	cr_assert_eq(store_commit(s), ERR_OK);
+	cr_assert_eq(walk(s, all, all).n, 0);
+	/* The neighbours are still there. */
+	cr_assert_eq(store_begin(s), ERR_OK);
+	cr_assert_eq(store_del(s, STORE_RECORD, BYTES_OF(k99)), ERR_OK);
+	cr_assert_eq(store_del(s, STORE_SNAPSHOT, BYTES_OF(k1)), ERR_OK);
+	cr_assert_eq(store_del(s, STORE_SNAPSHOT, BYTES_OF(k1)), ERR_NOTFOUND);
+	cr_assert_eq(store_commit(s), ERR_OK);
+	store_close(s);
+}
+
+/* What cannot be opened can be thrown away, but not under its owner. */
+Test(store, discard)
+{
+	struct store *s = must_open();
+	struct store_options o = options();
+
+	put_one(s, "k", "v");
+	cr_assert_eq(store_discard(&o), ERR_EXISTS);
+	store_close(s);
+	cr_assert_eq(store_open(&s, &o, key_b), ERR_CORRUPT);
+	cr_assert_eq(store_discard(&o), ERR_OK);
+	cr_assert_eq(store_discard(&o), ERR_OK);
+	cr_assert_eq(store_open(&s, &o, key_b), ERR_OK);
+	cr_assert_eq(store_version(s), 0);
+	store_close(s);
+}
+
+/* The file grows while there is room, then says LIMIT. */
 Test(store, map_grows_to_its_limit)
 {
 	struct store_options o = options();

@@ -358,7 +358,8 @@ Test(x509chain, shapes)
 	try_pck(&p, pem_of(&p.root, NULL, NULL, NULL), "PCK_CHAIN_LEN");
 	try_pck(&p, pem_of(&p.leaf, NULL, NULL, NULL), "PCK_CHAIN_LEN");
 	try_pck(&p, pem_of(&p.leaf, &p.root, NULL, NULL), "PCK_CHAIN_LEN");
-	try_pck(&p, pem_of(&p.leaf, &p.ca, &p.ca, NULL), "PCK_CHAIN_LEN");
+	try_pck(&p, pem_of(&p.leaf, &p.ca, &p.ca, NULL), "PATH_LEN");
+	try_pck(&p, pem_of(&p.leaf, &p.leaf, &p.ca, &p.root), "NOT_CA");
 	try_pck(&p, pem_of(&p.ca, &p.leaf, &p.root, NULL), "CERT_CN");
 	try_pck(&p, pem_of(&p.leaf, &p.leaf, &p.root, NULL), "NOT_CA");
 	try_pck(&p, pem_of(&p.signer, &p.ca, &p.root, NULL), "CERT_CN");
@@ -367,6 +368,13 @@ Test(x509chain, shapes)
 	try_signer(&p, pem_of(&p.signer, &p.signer, NULL, NULL), "CHAIN_LEN");
 	try_signer(&p, pem_of(&p.leaf, &p.ca, &p.root, NULL), "CERT_CN");
 	try_signer(&p, pem_of(&p.ca, &p.root, NULL, NULL), "CERT_CN");
+	tear(&p);
+	/* Where no certificate forbids a longer path, we do. */
+	p = plan();
+	p.root_s.constraints = p.ca_s.constraints = "critical,CA:TRUE";
+	lay(&p);
+	try_pck(&p, pem_of(&p.leaf, &p.ca, NULL, NULL), NULL);
+	try_pck(&p, pem_of(&p.leaf, &p.ca, &p.ca, NULL), "PCK_CHAIN_LEN");
 	tear(&p);
 }
 
@@ -464,9 +472,13 @@ Test(x509chain, other_keys)
 	lay(&p);
 	lay(&q);
 	try_pck(&p, pem_of(&q.leaf, &q.ca, &p.root, NULL), "CHAIN_ISSUER");
-	try_pck(&p, pem_of(&q.leaf, &q.ca, &q.root, NULL), "PCK_CHAIN_LEN");
+	try_pck(&p, pem_of(&q.leaf, &q.ca, &q.root, NULL), "PATH_LEN");
 	try_pck(&p, pem_of(&q.leaf, &p.ca, &p.root, NULL), "CHAIN_ISSUER");
 	try_signer(&p, pem_of(&q.signer, NULL, NULL, NULL), "CHAIN_ISSUER");
+	/* Names are looked at in the whole chain before any signature. */
+	cr_assert(X509_sign(p.ca.x, q.root.key, EVP_sha256()));
+	try_pck(&p, pem_of(&q.leaf, &p.ca, NULL, NULL), "CHAIN_ISSUER");
+	cr_assert(X509_sign(p.ca.x, p.root.key, EVP_sha256()));
 	/* Now with the right identifiers, signed by the wrong key. */
 	cr_assert(X509_sign(p.leaf.x, q.ca.key, EVP_sha256()));
 	try_pck(&p, pem_of(&p.leaf, &p.ca, NULL, NULL), "CHAIN_SIG");

@@ -1,0 +1,293 @@
+/* A look at ourselves, at the chain and at the other members, on a worker;
+ * what it found goes to the core on the loop. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/hex.h"
+#include "common/base/log.h"
+#include "common/base/secret.h"
+#include "kms/cluster/cluster_int.h"
+
+/* ---- on the worker ---- */
+
+static enum err
+read_root(struct watch *w, int64_t now)
+{
+	struct gate_kms_info info;
+	struct chain_block at;
+	struct k256_pub pub;
+	enum err e = gate_kms_info(w->c->o.gate, now, &info, &at, &w->why);
+
+	if (e != ERR_OK)
+		return e;
+	w->chain_has_root = info.k256_pub_len > 0;
+	if (w->chain_has_root &&
+	    k256_pub_parse(&pub, info.k256_pub, info.k256_pub_len) != ERR_OK)
+		return refuse(&w->why, REASON_CHAIN_ANSWER,
+		    "kmsInfo names no secp256k1 key");
+	if (w->chain_has_root)
+		memcpy(w->chain_root, pub.b, sizeof w->chain_root);
+	w->has_root_info = true;
+	return ERR_OK;
+}
+
+/* Generations overlap unless every node is silent before the next may open
+ * (P7): a view that is fence_s old must be older than any announcement that
+ * has come of age. */
+static enum err
+fence_fits(struct watch *w)
+{
+	uint64_t fence = w->c->o.cfg->fence_s;
+
+	if (fence * 4 <= w->anchor.wait_s * 3)
+		return ERR_OK;
+	return refuse(&w->why, REASON_FENCED,
+	    "chain.fence_s is %llu, the anchor's wait %llu s: at most 3/4 of "
+	    "it",
+	    (unsigned long long)fence, (unsigned long long)w->anchor.wait_s);
+}
+
+/* When what was read was so: at its block, not when we asked. */
+static uint64_t
+view_ms(const struct watch *w)
+{
+	int64_t age = clock_wall_s() - (int64_t)w->anchor.block.timestamp;
+	uint64_t ms = age > 0 ? (uint64_t)age * 1000 : 0;
+
+	return ms < w->asked_ms ? w->asked_ms - ms : 0;
+}
+
+/* First roots, when nobody has any: the anchor is empty and the contract
+ * names none (P0). */
+static void
+make_roots(struct watch *w)
+{
+	if (!w->may_make || w->anchor.at.generation != 0 || w->chain_has_root ||
+	    w->self_denied)
+		return;
+	wrap_key_generate(&w->made_key);
+	if (epoch_roots_generate(&w->made, 0) != ERR_OK)
+		w->made = NULL;
+}
+
+static void
+run(uv_work_t *work)
+{
+	struct watch *w = work->data;
+	struct cluster *c = w->c;
+	int64_t now = clock_wall_s();
+	struct gate_decision d;
+	enum err e;
+
+	w->asked_ms = clock_boot_ms();
+	w->has_self =
+	    self_attested(c->o.self, &w->self, now, &w->why) == ERR_OK;
+	if (!w->has_self)
+		return;
+	e = self_allowed(c->o.self, now, &w->why);
+	w->self_denied = e == ERR_DENIED;
+	w->has_anchor =
+	    anchor_read(c->o.anchor, now, &w->anchor, &w->why) == ERR_OK &&
+	    fence_fits(w) == ERR_OK;
+	if (!w->has_anchor || read_root(w, now) != ERR_OK)
+		return;
+	for (unsigned i = 0; i < w->n_peers; i++) {
+		struct refusal why = { 0 };
+
+		w->peer[i].denied =
+		    gate_ask(c->o.gate, GATE_KMS, &w->peer[i].boot, now, &d,
+			&why) == ERR_DENIED;
+	}
+	make_roots(w);
+}
+
+/* ---- on the loop ---- */
+
+/* Who we are is known once our own evidence was verified: boot then. */
+static void
+boot(struct cluster *c, const struct watch *w)
+{
+	struct core_event e = { .kind = CORE_BOOT };
+
+	if (c->booted || c->o.disk_trouble != ERR_OK)
+		return;
+	memcpy(c->self.device_id, w->self.boot.device_id, 32);
+	memcpy(c->self.mr_aggregated, w->self.boot.mr_aggregated, 32);
+	e.boot.self = &c->self;
+	e.boot.generation = c->disk.found ? c->disk.generation : 0;
+	e.boot.log = c->disk.log;
+	secret_random(e.boot.nonce, sizeof e.boot.nonce);
+	cluster_event(c, &e);
+	disklog_boot_fini(&c->disk);
+	c->booted = true;
+}
+
+static void
+begin_genesis(struct cluster *c, struct watch *w)
+{
+	struct command cmd = { .kind = COMMAND_EPOCH,
+		.time = (uint64_t)clock_wall_s() };
+	struct core_event e = { .kind = CORE_BEGIN };
+	struct buf b = { 0 };
+	struct bytes data;
+
+	epoch_roots_public(w->made, &cmd.u.epoch.pub);
+	if (wrap_roots(cmd.u.epoch.wrapped, &w->made_key, w->made) != ERR_OK ||
+	    command_write(&b, &cmd) != ERR_OK ||
+	    keystore_put(c, 0, &w->made_key, &cmd.u.epoch.pub,
+		cmd.u.epoch.wrapped) != ERR_OK) {
+		buf_fini(&b);
+		return;
+	}
+	data = buf_view(&b);
+	e.begin.command = &data;
+	e.begin.n = 1;
+	c->made = true;
+	cluster_event(c, &e);
+	buf_fini(&b);
+}
+
+/* Roots here that are not the chain's: a genesis that lost, or the disk of
+ * another cluster. */
+static void
+check_roots(struct cluster *c)
+{
+	struct epoch_public pub;
+	struct epoch_roots *r;
+	struct refusal why;
+
+	c->root_confirmed = false;
+	if ((r = keyring_use(c->o.keyring, 0)) == NULL)
+		return;
+	epoch_roots_public(r, &pub);
+	keyring_done(c->o.keyring);
+	if (!c->chain_has_root)
+		return;
+	c->root_confirmed =
+	    memcmp(c->chain_root, pub.k256.b, sizeof c->chain_root) == 0;
+	if (c->root_confirmed)
+		return;
+	(void)refuse(&why, REASON_ROOT_MISMATCH,
+	    "the roots here are not the contract's: destroyed");
+	log_event(LOG_ERROR, "roots_dropped", log_why(&why));
+	keystore_forget(c, 0);
+}
+
+static void
+tell_genesis_done(struct cluster *c)
+{
+	struct refusal why;
+
+	if (!c->o.cfg->genesis || c->made || c->told_genesis_done ||
+	    !c->chain_has_root)
+		return;
+	(void)refuse(&why, REASON_GENESIS_DONE,
+	    "genesis is configured, but a root is on chain: joining");
+	log_event(LOG_WARN, "genesis_refused", log_why(&why));
+	c->told_genesis_done = true;
+}
+
+static void
+apply_outcome(struct cluster *c, struct watch *w)
+{
+	struct core_event e = { .kind = CORE_ANCHOR };
+
+	if (w->has_self)
+		boot(c, w);
+	c->info.self_denied = w->self_denied;
+	if (w->has_root_info) {
+		c->chain_has_root = w->chain_has_root;
+		memcpy(c->chain_root, w->chain_root, sizeof c->chain_root);
+		check_roots(c);
+		tell_genesis_done(c);
+	}
+	c->info.anchor_error = w->has_anchor ? REASON_NONE : w->why.code;
+	if (w->has_anchor && c->booted) {
+		c->info.anchor_read = clock_wall_s();
+		e.anchor.view = &w->anchor;
+		e.anchor.asked_ms = view_ms(w);
+		e.anchor.wall_s = clock_wall_s();
+		cluster_event(c, &e);
+		e = (struct core_event){ .kind = CORE_CAN_WRITE,
+			.can_write = keyring_has(c->o.keyring, 0) };
+		cluster_event(c, &e);
+	}
+	for (unsigned i = 0; i < w->n_peers; i++) {
+		if (!w->peer[i].denied)
+			continue;
+		e = (struct core_event){ .kind = CORE_PEER_DENIED,
+			.denied = { .incarnation = w->peer[i].incarnation } };
+		cluster_event(c, &e);
+		links_drop(c->links, w->peer[i].incarnation);
+	}
+	e = (struct core_event){ .kind = CORE_MAY_LEAD,
+		.may_lead = !w->self_denied };
+	cluster_event(c, &e);
+	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
+		begin_genesis(c, w);
+	keystore_adopt(c);
+	floorsync_adopt(c);
+	floorsync_propose(c);
+	if (w->why.code != REASON_NONE && cluster_phase(c) != PHASE_READY)
+		cluster_tell(c, &w->why);
+}
+
+static void
+after(uv_work_t *work, int status)
+{
+	struct watch *w = work->data;
+	struct cluster *c = w->c;
+
+	c->watch = NULL;
+	if (status == 0 && !c->stopping && !c->halted)
+		apply_outcome(c, w);
+	epoch_roots_free(w->made);
+	wrap_key_wipe(&w->made_key);
+	free(w);
+	if (!c->stopping && !c->halted)
+		handover_begin(c);
+	cluster_maybe_done(c);
+}
+
+static void
+list_peers(struct cluster *c, struct watch *w)
+{
+	const struct engine_config *k;
+	struct attested *a;
+
+	if (core_engine(c->core) == NULL || (a = malloc(sizeof *a)) == NULL)
+		return;
+	k = engine_config(core_engine(c->core));
+	for (unsigned i = 0; i < k->n; i++) {
+		const char *hex = strchr(k->member[i].address, '/');
+		uint8_t id[INCARNATION_ID_LEN];
+
+		if (hex == NULL ||
+		    hex_fixed(id, sizeof id, hex + 1) != ERR_OK ||
+		    memcmp(id, c->self.incarnation, sizeof id) == 0 ||
+		    !links_attested(c->links, a, id))
+			continue;
+		memcpy(w->peer[w->n_peers].incarnation, id, sizeof id);
+		w->peer[w->n_peers++].boot = a->boot;
+	}
+	free(a);
+}
+
+void
+watch_begin(struct cluster *c)
+{
+	struct watch *w;
+
+	if (c->watch != NULL || c->stopping || c->halted ||
+	    (w = calloc(1, sizeof *w)) == NULL)
+		return;
+	w->c = c;
+	w->work.data = w;
+	w->may_make = c->o.cfg->genesis && !c->made;
+	list_peers(c, w);
+	if (uv_queue_work(c->o.loop, &w->work, run, after) == 0)
+		c->watch = w;
+	else
+		free(w);
+}

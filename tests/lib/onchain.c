@@ -1,0 +1,115 @@
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/hex.h"
+#include "common/base/json.h"
+#include "tests/lib/onchain.h"
+
+#define ARTIFACT_MAX (4u << 20)
+
+/* The caller owns the artifact. */
+static json_t *
+artifact(const char *name)
+{
+	struct buf file = { 0 };
+	json_t *v = NULL;
+	char path[128];
+
+	(void)snprintf(
+	    path, sizeof path, "contracts/out/%s.sol/%s.json", name, name);
+	if (file_read(&file, path, ARTIFACT_MAX) == ERR_OK)
+		(void)!json_parse(&v, file.p, file.len, ARTIFACT_MAX, NULL, 0);
+	buf_fini(&file);
+	return v;
+}
+
+static const char *
+code_of(const json_t *v, const char *which)
+{
+	const char *s = NULL;
+	enum err e = json_get_str(&s, json_object_get(v, which), "object");
+
+	assert(e == ERR_OK);
+	return s;
+}
+
+bool
+onchain_put(
+    const struct anvil *a, const char *name, const uint8_t at[static 20])
+{
+	json_t *v = artifact(name);
+	struct buf params = { 0 };
+	char hex[41];
+	enum err e;
+
+	if (v == NULL)
+		return false;
+	e = buf_printf(&params, "[\"0x%s\",\"%s\"]", hex_encode(hex, at, 20),
+	    code_of(v, "deployedBytecode"));
+	assert(e == ERR_OK);
+	anvil_rpc(a, "anvil_setCode", (char *)params.p);
+	json_decref(v);
+	buf_fini(&params);
+	return true;
+}
+
+void
+onchain_owner(const struct anvil *a, const char *to, struct buf *data)
+{
+	struct buf params = { 0 };
+	char *hex = malloc(2 * data->len + 1);
+	enum err e;
+
+	assert(hex != NULL);
+	hex_encode(hex, data->p, data->len);
+	e = buf_printf(&params,
+	    "[{\"from\":\"0x" ONCHAIN_OWNER "\",%s%s%s\"data\":\"0x%s\"}]",
+	    to != NULL ? "\"to\":\"0x" : "", to != NULL ? to : "",
+	    to != NULL ? "\"," : "", hex);
+	assert(e == ERR_OK);
+	anvil_rpc(a, "eth_sendTransaction", (char *)params.p);
+	free(hex);
+	buf_fini(&params);
+	buf_fini(data);
+}
+
+bool
+onchain_anchor(
+    const struct anvil *a, const uint8_t kms[static 20], unsigned wait_s)
+{
+	json_t *v = artifact("ClusterAnchor");
+	char args[3 * 64 + 1], kms_hex[41];
+	struct buf data = { 0 };
+	const char *code;
+	size_t len;
+	bool ok;
+
+	if (v == NULL)
+		return false;
+	/* constructor(address owner, address kms, uint64 wait) */
+	(void)snprintf(args, sizeof args, "%024d" ONCHAIN_OWNER "%024d%s%064x",
+	    0, 0, hex_encode(kms_hex, kms, 20), wait_s);
+	code = code_of(v, "bytecode");
+	len = (strlen(code) - 2) / 2;
+	ok = buf_reserve(&data, len + 96) == ERR_OK &&
+	    hex_fixed(data.p, len, code) == ERR_OK &&
+	    hex_fixed(data.p + len, 96, args) == ERR_OK;
+	assert(ok);
+	data.len = len + 96;
+	onchain_owner(a, NULL, &data);
+	json_decref(v);
+	return true;
+}
+
+void
+onchain_fund(const struct anvil *a, const uint8_t address[static 20])
+{
+	char hex[41], params[96];
+
+	(void)snprintf(params, sizeof params,
+	    "[\"0x%s\",\"0xde0b6b3a7640000\"]", hex_encode(hex, address, 20));
+	anvil_rpc(a, "anvil_setBalance", params);
+}
