@@ -59,8 +59,7 @@ setup(void)
 	wrap_key_generate(&key);
 	epoch.kind = COMMAND_EPOCH;
 	epoch_roots_public(roots, &epoch.u.epoch.pub);
-	cr_assert_eq(
-	    wrap_roots(epoch.u.epoch.wrapped, &key, roots), ERR_OK);
+	cr_assert_eq(wrap_roots(epoch.u.epoch.wrapped, &key, roots), ERR_OK);
 	begin();
 }
 
@@ -77,8 +76,7 @@ TestSuite(keystore, .init = setup, .fini = teardown);
 static enum err
 put(const struct wrap_key *k)
 {
-	return keystore_put(
-	    c, 0, k, &epoch.u.epoch.pub, epoch.u.epoch.wrapped);
+	return keystore_put(c, 0, k, &epoch.u.epoch.pub, epoch.u.epoch.wrapped);
 }
 
 static void
@@ -129,13 +127,13 @@ log_epoch(void)
 }
 
 static void
-write_record(const uint8_t *name, size_t name_len, const uint8_t *value,
-    size_t len)
+write_record(
+    const uint8_t *name, size_t name_len, const uint8_t *value, size_t len)
 {
 	cr_assert_eq(store_begin(c->store), ERR_OK);
-	cr_assert_eq(store_put(c->store, STORE_EPOCH,
-			 (struct bytes){ name, name_len },
-			 (struct bytes){ value, len }),
+	cr_assert_eq(
+	    store_put(c->store, STORE_EPOCH, (struct bytes){ name, name_len },
+		(struct bytes){ value, len }),
 	    ERR_OK);
 	cr_assert_eq(store_commit(c->store), ERR_OK);
 }
@@ -214,8 +212,8 @@ Test(keystore, load_refuses)
 	cr_assert_eq(keystore_load(c), ERR_CORRUPT);
 	cr_assert_not(keyring_has(c->o.keyring, 1));
 	cr_assert_eq(store_begin(c->store), ERR_OK);
-	cr_assert_eq(store_del(c->store, STORE_EPOCH,
-			 (struct bytes){ name, 8 }),
+	cr_assert_eq(
+	    store_del(c->store, STORE_EPOCH, (struct bytes){ name, 8 }),
 	    ERR_OK);
 	cr_assert_eq(store_commit(c->store), ERR_OK);
 	cr_assert_eq(keystore_load(c), ERR_OK);
@@ -223,8 +221,7 @@ Test(keystore, load_refuses)
 	write_record(far, 8, value, VALUE_LEN);
 	cr_assert_eq(keystore_load(c), ERR_CORRUPT);
 	cr_assert_eq(store_begin(c->store), ERR_OK);
-	cr_assert_eq(
-	    store_del(c->store, STORE_EPOCH, BYTES_OF(far)), ERR_OK);
+	cr_assert_eq(store_del(c->store, STORE_EPOCH, BYTES_OF(far)), ERR_OK);
 	cr_assert_eq(store_commit(c->store), ERR_OK);
 	name[7] = 0;
 	write_record(name, 9, value, VALUE_LEN);
@@ -265,8 +262,7 @@ Test(keystore, of_another_cluster)
 	cr_assert_eq(epoch_roots_generate(&other, 0), ERR_OK);
 	wrap_key_generate(&key);
 	epoch_roots_public(other, &epoch.u.epoch.pub);
-	cr_assert_eq(
-	    wrap_roots(epoch.u.epoch.wrapped, &key, other), ERR_OK);
+	cr_assert_eq(wrap_roots(epoch.u.epoch.wrapped, &key, other), ERR_OK);
 	epoch_roots_free(other);
 	log_epoch();
 	/* As if the contract had named the other root: ours are dropped. */

@@ -114,9 +114,8 @@ forge(uint8_t out[static WRAP_LEN], const uint8_t plain[static 64],
 	wr_bytes(&w, p->ca.xy, sizeof p->ca.xy);
 	cr_assert(wr_ok(&w));
 	memset(out, 7, NONCE_LEN);
-	cr_assert_eq(
-	    crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, &len,
-		plain, 64, ad, w.len, NULL, out, key.b),
+	cr_assert_eq(crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN,
+			 &len, plain, 64, ad, w.len, NULL, out, key.b),
 	    0);
 	cr_assert_eq(NONCE_LEN + len, WRAP_LEN);
 }
