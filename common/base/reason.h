@@ -79,6 +79,8 @@
 	X(EPOCH_CLOSED, "epoch_closed", "Key epoch is closed") \
 	X(COUNTER_MISMATCH, "counter_mismatch", \
 	    "The counter has another value") \
+	X(COUNTER_LIMIT, "counter_limit", \
+	    "The app has as many counters as it may have") \
 	X(SEAT, "seat", "No seat for this node") \
 	X(SLOT_ALIVE, "slot_alive", "The slot's holder is alive") \
 	X(NO_LEADER, "no_leader", "No leader is known") \

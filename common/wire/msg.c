@@ -285,6 +285,12 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	case REASON_CHAIN_BACKWARDS:
 	case REASON_CHAIN_WRONG:
 	case REASON_CHAIN_ANSWER:
+	/* Elections pass, and another node may have a quorum behind it. */
+	case REASON_NO_LEADER:
+	case REASON_FENCED:
+	case REASON_EVICTED:
+	case REASON_NOT_MEMBER:
+	case REASON_UNKNOWN_OUTCOME:
 	case REASON_INTERNAL:
 		return ERR_AGAIN;
 	default:

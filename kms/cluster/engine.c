@@ -140,6 +140,13 @@ note_message(struct engine *e, const struct raft_message *m,
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT && extra != NULL &&
 	    extra->stale)
 		part.append_entries_result.last_log_index = 0;
+	/* libraft echoes a pre-vote's term even when it refuses it for being
+	 * low: the candidate would ask for the same one for ever. */
+	if (m->type == RAFT_REQUEST_VOTE_RESULT &&
+	    m->request_vote_result.pre_vote &&
+	    !m->request_vote_result.vote_granted &&
+	    m->request_vote_result.term < engine_term(e))
+		part.request_vote_result.term = engine_term(e);
 	if (m->type != RAFT_APPEND_ENTRIES || a->n_entries <= ENGINE_BATCH)
 		return add_message(e, &part);
 	/* libraft believes that all of them are on their way. */
@@ -197,7 +204,7 @@ take_snapshot(struct engine *e, const struct raft_update *u,
 		.config_index = md->configuration_index };
 	enum err r;
 
-	assert(!e->is_installing);
+	assert(extra != NULL && !e->is_installing);
 	memcpy(s.hash, extra->hash, sizeof s.hash);
 	r = enginewire_from_raft(&s.config, &md->configuration);
 	if (r == ERR_OK)
@@ -491,16 +498,14 @@ engine_snapshot_installed(struct engine *e, uint64_t now_ms)
 		.type = RAFT_PERSISTED_SNAPSHOT,
 		.persisted_snapshot = {
 		    .metadata = e->installing, .last = true } };
-	enum err r;
 
 	if (!e->is_installing)
 		return ERR_OK;
 	e->is_installing = false;
 	if (e->durable < e->snapshot.index)
 		e->durable = e->snapshot.index;
-	r = engine_run(e, &ev, NULL);
 	engine_find_config(e);
-	return r;
+	return engine_run(e, &ev, NULL);
 }
 
 enum err
@@ -512,7 +517,10 @@ engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
 	enum err r;
 
 	assert(index <= e->durable && index <= engine_commit(e));
-	if (e->is_installing || (e->has_snapshot && index <= e->snapshot.index))
+	/* With a snapshot of entry 1 alone libraft believes that it still has
+	 * the entry, and sends it for ever. */
+	if (e->is_installing || index < 2 ||
+	    (e->has_snapshot && index <= e->snapshot.index))
 		return ERR_OK;
 	if (!logcache_term(&e->log, index, &s.term) ||
 	    !logcache_hash(&e->log, index, s.hash))

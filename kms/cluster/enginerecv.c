@@ -21,12 +21,12 @@ same_hash(const struct engine *e, uint64_t index, uint64_t term,
 	    !logcache_hash(&e->log, index, h) || memcmp(h, hash, 32) == 0;
 }
 
-static enum raft_entry_type
-raft_type(enum entry_kind k)
+static enum entry_kind
+entry_kind(enum raft_entry_type t)
 {
-	return k == ENTRY_COMMAND ? RAFT_COMMAND
-	    : k == ENTRY_BARRIER  ? RAFT_BARRIER
-				  : RAFT_CHANGE;
+	return t == RAFT_COMMAND ? ENTRY_COMMAND
+	    : t == RAFT_BARRIER  ? ENTRY_BARRIER
+				 : ENTRY_CONFIG;
 }
 
 /* The leader's chain and ours are one, as far as both have it. */
@@ -43,7 +43,7 @@ same_history(const struct engine *e, const struct raft_append_entries *a,
 
 		if (it == NULL || it->term != en->term)
 			break;
-		if (raft_type(it->kind) != en->type ||
+		if (it->kind != entry_kind(en->type) ||
 		    it->data.len != en->buf.len ||
 		    (en->buf.len > 0 &&
 			memcmp(it->data.p, en->buf.base, en->buf.len) != 0))
@@ -172,6 +172,48 @@ feed_parts(struct engine *e, uint64_t now_ms, const struct raft_message *m,
 	return r;
 }
 
+/* Begins the message behind our snapshot, if it begins before.  What is in
+ * the snapshot is committed, so a leader that is not stale has it.  libraft
+ * would take what it no longer has for new, and append it at the end. */
+static enum err
+skip_snapshot(const struct engine *e, struct raft_message *m,
+    const struct engine_extra *x)
+{
+	const struct engine_snapshot *s = &e->snapshot;
+	struct raft_append_entries *a = &m->append_entries;
+	uint64_t skip;
+	uint8_t hash[32];
+
+	if (!e->has_snapshot || a->prev_log_index >= s->index)
+		return ERR_OK;
+	skip = s->index - a->prev_log_index;
+	memcpy(hash, x->hash, sizeof hash);
+	for (uint64_t i = 0; skip <= a->n_entries && i < skip; i++) {
+		const struct raft_entry *en = &a->entries[i];
+
+		engine_entry_hash(hash, hash, a->prev_log_index + 1 + i,
+		    en->term, entry_kind(en->type),
+		    (struct bytes){ en->buf.base, en->buf.len });
+	}
+	if (skip <= a->n_entries &&
+	    (a->entries[skip - 1].term != s->term ||
+		memcmp(hash, s->hash, 32) != 0)) {
+		enginewire_free(m);
+		return ERR_CORRUPT;
+	}
+	a->prev_log_index = s->index;
+	a->prev_log_term = s->term;
+	if (skip >= a->n_entries) {
+		enginewire_free(m);
+		a->n_entries = 0;
+		return ERR_OK;
+	}
+	a->n_entries -= (unsigned)skip;
+	memmove(a->entries, a->entries + skip,
+	    a->n_entries * sizeof *a->entries); /* all name the one batch */
+	return ERR_OK;
+}
+
 static enum err
 receive_append(struct engine *e, uint64_t now_ms, struct raft_message *m,
     struct engine_extra *x)
@@ -188,6 +230,8 @@ receive_append(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		enginewire_free(m);
 		a->n_entries = 0;
 		x->stale = true;
+	} else if ((r = skip_snapshot(e, m, x)) != ERR_OK) {
+		return r;
 	}
 	for (unsigned i = 1; i < a->n_entries; i++)
 		parts |= a->entries[i].type == RAFT_CHANGE;
@@ -226,9 +270,9 @@ is_moot(const struct engine *e, const struct raft_message *m)
 {
 	switch (m->type) {
 	case RAFT_REQUEST_VOTE_RESULT:
-		/* Too late, and its term is not the sender's. */
-		return m->request_vote_result.pre_vote &&
-		    engine_state(e) != ENGINE_CANDIDATE;
+		/* Too late.  libraft would look at what it keeps for another
+		 * state, and raise the term for an old pre-vote. */
+		return engine_state(e) != ENGINE_CANDIDATE;
 	case RAFT_TIMEOUT_NOW:
 		/* libraft would lead the term that it is in: engine_tick. */
 		return engine_only_voter(e);
@@ -276,6 +320,14 @@ engine_receive(
 	    engine_state(e) == ENGINE_LEADER) {
 		enginewire_free(&m);
 		return ERR_CORRUPT;
+	}
+	/* An old refusal of what it has by now: libraft would fall behind what
+	 * it knows, and send nothing any more. */
+	if (m.type == RAFT_APPEND_ENTRIES_RESULT &&
+	    m.append_entries_result.rejected <= engine_match(e, from)) {
+		if (m.append_entries_result.rejected > 0)
+			m.append_entries_result.last_log_index = 0;
+		m.append_entries_result.rejected = 0;
 	}
 	if (m.type == RAFT_APPEND_ENTRIES)
 		return receive_append(e, now_ms, &m, &x);

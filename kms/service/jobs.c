@@ -428,6 +428,9 @@ counter_written(void *cookie, const struct cluster_outcome *o)
 	    o->result.reason == REASON_COUNTER_MISMATCH;
 
 	j->err = mismatch ? ERR_OK : from_outcome(j, o);
+	if (o->err == ERR_OK && o->result.err == ERR_LIMIT)
+		(void)refuse(&j->why, REASON_COUNTER_LIMIT, "%s",
+		    j->request->counter_increment->name);
 	/* A generation that has ended may not be told as if it went on. */
 	if (j->err == ERR_OK)
 		j->err = cluster_serves(j->o->cluster, &j->why);

@@ -350,6 +350,28 @@ back_sign_cert(void *cookie, struct buf chain[static 3],
 	return kms_client_sign_cert(a->client, chain, rq, &patience, why);
 }
 
+static enum err
+back_counter_get(void *cookie, struct kms_counter *out, const char *name,
+    struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct kms_patience patience = call_patience(a);
+
+	return kms_client_counter_get(a->client, out, name, &patience, why);
+}
+
+static enum err
+back_counter_increment(void *cookie, struct kms_counter *out, const char *name,
+    uint64_t expected, const uint8_t operation[static KMS_OPERATION_LEN],
+    struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct kms_patience patience = call_patience(a);
+
+	return kms_client_counter_increment(
+	    a->client, out, name, expected, operation, &patience, why);
+}
+
 struct agent_backend
 agent_backend(struct agent *a)
 {
@@ -363,6 +385,8 @@ agent_backend(struct agent *a)
 		.attest = back_attest,
 		.emit = back_emit,
 		.sign_cert = back_sign_cert,
+		.counter_get = back_counter_get,
+		.counter_increment = back_counter_increment,
 	};
 
 	memcpy(b.kms_contract, a->config.kms_contract, 20);

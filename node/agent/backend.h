@@ -40,6 +40,13 @@ struct agent_backend {
 	enum err (*emit)(void *cookie, const char *name, struct bytes payload);
 	enum err (*sign_cert)(void *cookie, struct buf chain[static 3],
 	    const struct kms_cert_request *rq, struct refusal *why);
+	/* kms_client.h */
+	enum err (*counter_get)(void *cookie, struct kms_counter *out,
+	    const char *name, struct refusal *why);
+	enum err (*counter_increment)(void *cookie, struct kms_counter *out,
+	    const char *name, uint64_t expected,
+	    const uint8_t operation[static KMS_OPERATION_LEN],
+	    struct refusal *why);
 };
 
 #endif

@@ -17,6 +17,12 @@ struct kms_client {
 	pthread_mutex_t lock; /* guards all below */
 	void *conn; /* kept open between calls, or NULL */
 	size_t conn_node;
+	/* The node at its other end has released the app's key over it. */
+	bool conn_bound;
+	/* The first release: which root is the KMS's. */
+	bool has_root;
+	uint64_t root_epoch;
+	struct k256_pub root;
 	uint64_t next_id;
 	struct refusal last[CONFIG_KMS_URLS];
 };
@@ -29,7 +35,10 @@ struct exchange {
 	enum err (*take)(
 	    struct exchange *x, const KmsReply *reply, struct refusal *why);
 	void *cookie;
+	struct kms_client *client; /* borrows */
 	bool past_refusals;
+	bool wants_bound; /* only over a connection that is bound */
+	unsigned sent; /* how often it went out */
 	uint64_t until_ms; /* 0: for ever */
 };
 
@@ -57,6 +66,7 @@ hang_up(struct kms_client *c)
 	if (c->conn != NULL)
 		c->o.transport.close(c->o.transport.cookie, c->conn);
 	c->conn = NULL;
+	c->conn_bound = false;
 }
 
 void
@@ -95,6 +105,7 @@ ask(struct kms_client *c, struct exchange *x, struct refusal *why)
 	x->request->id = c->next_id++;
 	if ((e = msg_request_pack(&out, x->request)) != ERR_OK)
 		goto done;
+	x->sent++;
 	e = t->call(
 	    t->cookie, c->conn, &in, buf_view(&out), step_ms(c, x), why);
 	if (e != ERR_OK)
@@ -114,6 +125,9 @@ done:
 	return e;
 }
 
+static enum err bind_conn(
+    struct kms_client *c, uint64_t until_ms, struct refusal *why);
+
 /* Opens node `i` unless it is the open one, and asks it. */
 static enum err
 ask_node(struct kms_client *c, struct exchange *x, size_t i)
@@ -129,6 +143,8 @@ ask_node(struct kms_client *c, struct exchange *x, size_t i)
 		    t->cookie, &c->conn, c->o.url[i], step_ms(c, x), &why);
 		c->conn_node = i;
 	}
+	if (e == ERR_OK && x->wants_bound && !c->conn_bound)
+		e = bind_conn(c, x->until_ms, &why);
 	if (e == ERR_OK)
 		e = ask(c, x, &why);
 	if (e == ERR_OK) {
@@ -238,6 +254,7 @@ exchange_start(struct kms_client *c, struct exchange *x,
 	enum err e;
 
 	(void)pthread_mutex_lock(&c->lock);
+	x->client = c;
 	x->past_refusals = patience->past_refusals;
 	if (patience->total_ms != 0)
 		x->until_ms = t->now_ms(t->cookie) + patience->total_ms;
@@ -254,14 +271,41 @@ struct keys_wanted {
 	const uint64_t *epoch;
 };
 
+/* A good release: its root is the epoch's, and the node is the KMS. */
+static enum err
+note_root(
+    struct kms_client *c, const struct app_release *r, struct refusal *why)
+{
+	if (!c->has_root) {
+		c->has_root = true;
+		c->root_epoch = r->epoch;
+		c->root = r->root;
+	}
+	if (r->epoch != c->root_epoch)
+		return ERR_OK;
+	if (memcmp(&r->root, &c->root, sizeof c->root) != 0)
+		return refuse(why, REASON_ROOT_MISMATCH,
+		    "the epoch had another root before");
+	c->conn_bound = true;
+	return ERR_OK;
+}
+
 static enum err
 take_keys(struct exchange *x, const KmsReply *reply, struct refusal *why)
 {
 	struct keys_wanted *w = x->cookie;
+	struct app_release r = { .epoch = 0 };
+	enum err e;
 
 	if (reply->body_case != DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS)
 		return ERR_MALFORMED;
-	return release_verify(w->out, reply->app_keys, w->terms, w->epoch, why);
+	e = release_verify(&r, reply->app_keys, w->terms, w->epoch, why);
+	if (e == ERR_OK)
+		e = note_root(x->client, &r, why);
+	if (e == ERR_OK)
+		*w->out = r;
+	release_wipe(&r);
+	return e;
 }
 
 enum err
@@ -282,6 +326,35 @@ kms_client_app_keys(struct kms_client *c, struct app_release *out,
 	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS;
 	rq.get_app_keys = &get;
 	return exchange_start(c, &x, patience, why);
+}
+
+/* Has the node release the app's key over the open connection: to that only
+ * who holds the root can answer, and what it says next comes from the same. */
+static enum err
+bind_conn(struct kms_client *c, uint64_t until_ms, struct refusal *why)
+{
+	Devproof__Kms__V1__GetAppKeys get =
+	    DEVPROOF__KMS__V1__GET_APP_KEYS__INIT;
+	KmsRequest rq = DEVPROOF__KMS__V1__REQUEST__INIT;
+	struct app_release r = { .epoch = 0 };
+	struct keys_wanted w = { &r, &c->o.terms,
+		c->has_root ? &c->root_epoch : NULL };
+	struct exchange x = { .request = &rq,
+		.take = take_keys,
+		.cookie = &w,
+		.client = c,
+		.until_ms = until_ms };
+	enum err e;
+
+	if (c->has_root) {
+		get.choice_case = DEVPROOF__KMS__V1__GET_APP_KEYS__CHOICE_EPOCH;
+		get.epoch = c->root_epoch;
+	}
+	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS;
+	rq.get_app_keys = &get;
+	e = ask(c, &x, why);
+	release_wipe(&r);
+	return e;
 }
 
 /* ---- SignCert ---- */
@@ -343,6 +416,98 @@ kms_client_sign_cert(struct kms_client *c, struct buf chain[static 3],
 	sign.epoch = in->epoch;
 	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT;
 	rq.sign_cert = &sign;
+	return exchange_start(c, &x, patience, why);
+}
+
+/* ---- counters ---- */
+
+struct counter_wanted {
+	struct kms_counter *out;
+	const char *name;
+	const uint64_t *expected; /* NULL: only asked for */
+};
+
+bool
+kms_counter_name_ok(const char *name)
+{
+	size_t n = strnlen(name, KMS_COUNTER_NAME_MAX + 1);
+
+	for (size_t i = 0; i < n; i++)
+		if (name[i] < 0x21 || name[i] > 0x7e || name[i] == '/' ||
+		    name[i] == '#')
+			return false;
+	return n >= 1 && n <= KMS_COUNTER_NAME_MAX;
+}
+
+static enum err
+take_counter(struct exchange *x, const KmsReply *reply, struct refusal *why)
+{
+	const struct counter_wanted *w = x->cookie;
+	const Devproof__Kms__V1__Counter *m;
+
+	if (reply->body_case != DEVPROOF__KMS__V1__REPLY__BODY_COUNTER)
+		return ERR_MALFORMED;
+	m = reply->counter;
+	if (strcmp(m->name, w->name) != 0)
+		return refuse(why, REASON_REQUEST, "another counter");
+	/* One that matched moved by one, one that did not was elsewhere. */
+	if (w->expected != NULL &&
+	    (m->matched ? m->value == 0 || m->value - 1 != *w->expected
+			: m->value == *w->expected))
+		return refuse(
+		    why, REASON_REQUEST, "the answer contradicts the request");
+	*w->out = (struct kms_counter){ .value = m->value,
+		.generation = m->generation,
+		.index = m->index,
+		.matched = w->expected != NULL && m->matched,
+		.uncertain =
+		    w->expected != NULL && !m->matched && x->sent > 1 };
+	return ERR_OK;
+}
+
+enum err
+kms_client_counter_get(struct kms_client *c, struct kms_counter *out,
+    const char *name, const struct kms_patience *patience, struct refusal *why)
+{
+	Devproof__Kms__V1__CounterGet get;
+	KmsRequest rq = DEVPROOF__KMS__V1__REQUEST__INIT;
+	struct counter_wanted w = { .out = out, .name = name };
+	struct exchange x = { .request = &rq,
+		.take = take_counter,
+		.cookie = &w,
+		.wants_bound = true };
+
+	assert(kms_counter_name_ok(name));
+	devproof__kms__v1__counter_get__init(&get);
+	get.name = (char *)(uintptr_t)name;
+	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET;
+	rq.counter_get = &get;
+	return exchange_start(c, &x, patience, why);
+}
+
+enum err
+kms_client_counter_increment(struct kms_client *c, struct kms_counter *out,
+    const char *name, uint64_t expected,
+    const uint8_t operation[static KMS_OPERATION_LEN],
+    const struct kms_patience *patience, struct refusal *why)
+{
+	Devproof__Kms__V1__CounterIncrement inc;
+	KmsRequest rq = DEVPROOF__KMS__V1__REQUEST__INIT;
+	struct counter_wanted w = {
+		.out = out, .name = name, .expected = &expected
+	};
+	struct exchange x = { .request = &rq,
+		.take = take_counter,
+		.cookie = &w,
+		.wants_bound = true };
+
+	assert(kms_counter_name_ok(name));
+	devproof__kms__v1__counter_increment__init(&inc);
+	inc.name = (char *)(uintptr_t)name;
+	inc.expected = expected;
+	inc.operation = msg_bytes(operation, KMS_OPERATION_LEN);
+	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT;
+	rq.counter_increment = &inc;
 	return exchange_start(c, &x, patience, why);
 }
 

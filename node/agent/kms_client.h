@@ -6,7 +6,10 @@
  * better later is repeated, with growing pauses, until the deadline.
  *
  * Nothing here measures anything: that happens once, after a good answer,
- * so that failover cannot measure twice.  Thread-safe; calls queue. */
+ * so that failover cannot measure twice.  Thread-safe; calls queue.
+ *
+ * Of a key epoch the first root that was accepted is the only one from then
+ * on, pinned or not. */
 #ifndef NODE_AGENT_KMS_CLIENT_H
 #define NODE_AGENT_KMS_CLIENT_H
 
@@ -77,6 +80,42 @@ struct kms_cert_request {
 enum err kms_client_sign_cert(struct kms_client *c, struct buf chain[static 3],
     const struct kms_cert_request *rq, const struct kms_patience *patience,
     struct refusal *why);
+
+/* ---- counters ---- */
+
+#define KMS_COUNTER_NAME_MAX 64
+#define KMS_OPERATION_LEN 16
+
+struct kms_counter {
+	uint64_t value; /* after the increment, or as it is */
+	uint64_t generation, index; /* of the log: they order answers */
+	bool matched; /* of an increment: `expected` was its value */
+	/* Not matched, and the request went out more than once: an earlier
+	 * one may have had its effect before somebody else's. */
+	bool uncertain;
+};
+
+/* kms_counter_name_ok: 1 to 64 printable characters without space, '/' and
+ * '#'.  The other two functions take no other names (asserted). */
+bool kms_counter_name_ok(const char *name);
+
+/* kms_client_counter_get asks for the app's counter.
+ *
+ * No signature makes its answer the KMS's, as one does a release.  So a node
+ * is asked only over a connection on which it has just released the app's
+ * key: whoever can do that is the KMS (or the app itself). */
+enum err kms_client_counter_get(struct kms_client *c, struct kms_counter *out,
+    const char *name, const struct kms_patience *patience, struct refusal *why);
+
+/* kms_client_counter_increment makes `expected` + 1 of it.  The request is
+ * repeated, at this node and others, with the same `operation` (16 bytes)
+ * until its outcome is known: it has one effect, or none (!out->matched).
+ * After an error that is not ERR_DENIED it may still have its effect; then
+ * the same operation may be tried again. */
+enum err kms_client_counter_increment(struct kms_client *c,
+    struct kms_counter *out, const char *name, uint64_t expected,
+    const uint8_t operation[static KMS_OPERATION_LEN],
+    const struct kms_patience *patience, struct refusal *why);
 
 /* kms_client_node copies what the i-th node failed with last; REASON_NONE
  * if it has not failed. */

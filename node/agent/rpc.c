@@ -7,6 +7,7 @@
 
 #include "node/agent/params.h"
 #include "node/agent/rpc.h"
+#include "node/agent/rpc_counter.h"
 #include "node/agent/rpc_keys.h"
 #include "node/agent/rpc_quote.h"
 
@@ -32,6 +33,8 @@ static const struct method {
 	{ "Attest", rpc_quote_attest, false },
 	{ "EmitEvent", rpc_quote_emit_event, false },
 	{ "Info", rpc_quote_info, false },
+	{ "CounterGet", rpc_counter_get, false },
+	{ "CounterIncrement", rpc_counter_increment, false },
 	{ "Version", version, false },
 };
 
@@ -85,15 +88,12 @@ rpc_put_new(struct rpc_call *c, const char *key, json_t *v)
 		c->put_failed = true;
 }
 
-void
-rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
+/* refuse_with says out->error, and `beside` (or NULL) in the same object. */
+static void
+refuse_with(struct rpc_reply *out, unsigned status, json_t *beside)
 {
 	json_t *o = json_object();
-	va_list ap;
 
-	va_start(ap, fmt);
-	(void)vsnprintf(out->error, sizeof out->error, fmt, ap);
-	va_end(ap);
 	/* Texts may repeat what came in: ASCII only, so that they are JSON. */
 	for (char *s = out->error; *s != '\0'; s++)
 		if ((unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e)
@@ -102,9 +102,21 @@ rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
 	out->secret = false;
 	out->body.len = 0;
 	if (o == NULL || json_set_str(o, "error", out->error) != ERR_OK ||
+	    (beside != NULL && json_object_update(o, beside) != 0) ||
 	    json_write_pretty(&out->body, o) != ERR_OK)
 		out->status = 500;
 	json_decref(o);
+}
+
+void
+rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(out->error, sizeof out->error, fmt, ap);
+	va_end(ap);
+	refuse_with(out, status, NULL);
 }
 
 static const struct method *
@@ -130,7 +142,9 @@ rpc_call(const struct agent_backend *b, struct rpc_reply *out, const char *name,
 		return;
 	}
 	in.obj = fields != NULL ? json_incref(fields) : json_object();
-	if ((c.out = json_object()) == NULL || in.obj == NULL)
+	c.out = json_object();
+	c.beside_error = json_object();
+	if (c.out == NULL || c.beside_error == NULL || in.obj == NULL)
 		goto done;
 	e = json_is_object(in.obj) ? m->run(&c)
 				   : rpc_fail(&c, "request is not an object");
@@ -145,9 +159,11 @@ done:
 		out->error[0] = '\0';
 	} else {
 		buf_wipe(&out->body);
-		rpc_refuse(
-		    out, 400, "%s", c.error[0] != '\0' ? c.error : err_text(e));
+		(void)snprintf(out->error, sizeof out->error, "%s",
+		    c.error[0] != '\0' ? c.error : err_text(e));
+		refuse_with(out, 400, c.beside_error);
 	}
+	json_decref(c.beside_error);
 	json_wipe(c.out);
 	json_decref(in.obj);
 }

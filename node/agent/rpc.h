@@ -2,7 +2,8 @@
  *
  * dstack-compat.md 1.2 and 1.3.  A method reads JSON fields and gives one
  * JSON reply; every refusal is HTTP 400 with a pretty {"error": text}.
- * Beside dstack's fields, GetKey and Info tell the key epoch. */
+ * Beside dstack's fields, GetKey and Info tell the key epoch; the counters
+ * (rpc_counter.h) are ours. */
 #ifndef NODE_AGENT_RPC_H
 #define NODE_AGENT_RPC_H
 
@@ -31,13 +32,14 @@ void rpc_call(const struct agent_backend *b, struct rpc_reply *out,
 void rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- for the methods: rpc_keys.c, rpc_quote.c ---- */
+/* ---- for the methods: rpc_keys.c, rpc_quote.c, rpc_counter.c ---- */
 
 /* One call in progress. */
 struct rpc_call {
 	const struct agent_backend *backend;
 	struct params *in;
 	json_t *out; /* owns: the reply, an object until replaced */
+	json_t *beside_error; /* owns: members of a refusal's object, too */
 	bool put_failed; /* a member could not be set */
 	char error[RPC_ERROR_MAX];
 };

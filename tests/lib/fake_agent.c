@@ -117,6 +117,36 @@ sign_cert(void *cookie, struct buf chain[static 3],
 	return ERR_OK;
 }
 
+static enum err
+counter_get(void *cookie, struct kms_counter *out, const char *name,
+    struct refusal *why)
+{
+	struct fake_agent *f = cookie;
+
+	assert(kms_counter_name_ok(name));
+	if (f->fail != ERR_OK)
+		return refuse(why, REASON_NO_LEADER, "for now");
+	*out = f->counter;
+	return ERR_OK;
+}
+
+static enum err
+counter_increment(void *cookie, struct kms_counter *out, const char *name,
+    uint64_t expected, const uint8_t operation[static KMS_OPERATION_LEN],
+    struct refusal *why)
+{
+	struct fake_agent *f = cookie;
+	enum err e = counter_get(cookie, out, name, why);
+
+	if (e != ERR_OK)
+		return e;
+	memcpy(f->last_operation, operation, KMS_OPERATION_LEN);
+	out->matched = expected == f->counter.value;
+	if (out->matched)
+		out->value = ++f->counter.value;
+	return ERR_OK;
+}
+
 void
 fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 {
@@ -154,6 +184,8 @@ fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 		.attest = attest,
 		.emit = emit,
 		.sign_cert = sign_cert,
+		.counter_get = counter_get,
+		.counter_increment = counter_increment,
 	};
 }
 

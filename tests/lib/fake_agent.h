@@ -20,6 +20,8 @@ struct fake_agent {
 	bool last_stripped;
 	struct kms_cert_request last_cert; /* its pointers are stale */
 	bool proof_ok;
+	struct kms_counter counter; /* there is one, of any name */
+	uint8_t last_operation[KMS_OPERATION_LEN];
 };
 
 void fake_agent_init(struct fake_agent *f, struct agent_backend *out);

@@ -287,7 +287,13 @@ enum doing {
 	REFUSES,
 	NOT_READY,
 	WRONG_ROOT,
-	WRONG_ID
+	WRONG_ID,
+	/* Of counters; to all else these are GOOD. */
+	LOST, /* does it, and the answer is lost */
+	UNKNOWN, /* does it, and cannot know */
+	NO_LEADER,
+	OTHER_NAME,
+	LIAR /* says yes to everything */
 };
 
 static struct {
@@ -298,6 +304,12 @@ static struct {
 	unsigned recover_after; /* pauses until all nodes are GOOD; 0: never */
 	bool stop;
 	char trace[64]; /* one letter per open */
+	/* The counter of the cluster behind them, as in kms/state. */
+	uint64_t value;
+	uint8_t op[16], seen[8][16];
+	unsigned n_seen, asked_keys;
+	/* Somebody else increments it right after a lost answer. */
+	bool rival;
 } net;
 
 static size_t conns[4] = { 0, 1, 2, 3 };
@@ -322,6 +334,64 @@ net_open(void *cookie, void **conn, const char *url, unsigned timeout_ms,
 	return ERR_OK;
 }
 
+/* The ledger's rule (kms/state/ledger_counter.c). */
+static bool
+increment(const Devproof__Kms__V1__CounterIncrement *q)
+{
+	memcpy(net.seen[net.n_seen++ % 8], q->operation.data, 16);
+	if (net.value == q->expected + 1 &&
+	    memcmp(net.op, q->operation.data, 16) == 0)
+		return true;
+	if (net.value != q->expected)
+		return false;
+	memcpy(net.op, q->operation.data, 16);
+	net.value++;
+	return true;
+}
+
+static enum err
+counter_call(enum doing doing, struct buf *reply, const KmsRequest *rq)
+{
+	bool get =
+	    rq->body_case == DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET;
+	Devproof__Kms__V1__Counter m;
+	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT;
+
+	if (doing == NO_LEADER)
+		return msg_error_pack(reply, rq->id, REASON_NO_LEADER, NULL);
+	devproof__kms__v1__counter__init(&m);
+	m.name = get ? rq->counter_get->name : rq->counter_increment->name;
+	m.matched = get ? false : increment(rq->counter_increment);
+	m.value = net.value;
+	m.generation = 2;
+	m.index = 77;
+	if ((doing == LOST || doing == UNKNOWN) && net.rival) {
+		memset(net.op, 0xee, 16);
+		net.value++;
+		net.rival = false;
+	}
+	if (doing == LOST)
+		return ERR_TIMEOUT;
+	if (doing == UNKNOWN)
+		return msg_error_pack(
+		    reply, rq->id, REASON_UNKNOWN_OUTCOME, NULL);
+	if (doing == OTHER_NAME)
+		m.name = "other";
+	if (doing == LIAR)
+		m.matched = !m.matched;
+	r.id = rq->id;
+	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_COUNTER;
+	r.counter = &m;
+	return msg_reply_pack(reply, &r);
+}
+
+static bool
+about_counters(const KmsRequest *rq)
+{
+	return rq->body_case == DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET ||
+	    rq->body_case == DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT;
+}
+
 static enum err
 net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
     unsigned timeout_ms, struct refusal *why)
@@ -337,6 +407,13 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 	net.called[i]++;
 	cr_assert_eq(msg_request_parse(&rq, request), ERR_OK);
 	r.id = rq->id;
+	if (about_counters(rq) &&
+	    (net.node[i] == GOOD || net.node[i] >= LOST)) {
+		e = counter_call(net.node[i], reply, rq);
+		msg_request_free(rq);
+		return e;
+	}
+	net.asked_keys += !about_counters(rq);
 	msg_request_free(rq);
 	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS;
 	r.app_keys = &kms.keys;
@@ -360,6 +437,11 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 		return msg_reply_pack(reply, &r);
 	case GOOD:
 	case DOWN:
+	case LOST:
+	case UNKNOWN:
+	case NO_LEADER:
+	case OTHER_NAME:
+	case LIAR:
 		break;
 	}
 	return msg_reply_pack(reply, &r);
@@ -515,6 +597,199 @@ Test(agent_kms, connection_is_kept)
 	cr_assert_str_eq(net.trace, "aba");
 	kms_client_free(c);
 	cr_assert_eq(net.closed, 2);
+}
+
+/* ---- counters ---- */
+
+static const uint8_t op1[16] = { 1 }, op2[16] = { 2 };
+
+static enum err
+inc(struct kms_client *c, struct kms_counter *out, uint64_t expected,
+    const uint8_t *op, struct refusal *why)
+{
+	const struct kms_patience p = { 60000, false };
+
+	why->code = REASON_NONE;
+	return kms_client_counter_increment(
+	    c, out, "seal", expected, op, &p, why);
+}
+
+static enum err
+look(struct kms_client *c, struct kms_counter *out, struct refusal *why)
+{
+	const struct kms_patience p = { 60000, false };
+
+	why->code = REASON_NONE;
+	return kms_client_counter_get(c, out, "seal", &p, why);
+}
+
+/* Names that the wire would refuse are never sent. */
+Test(agent_kms, counter_names)
+{
+	static const char *const bad[] = { "", " ", "a b", "a/b", "a#", "\x7f",
+		"\xc3\xa9",
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd"
+		"ef"
+		"x" };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		cr_assert(!kms_counter_name_ok(bad[i]), "%s", bad[i]);
+	cr_assert(kms_counter_name_ok("!"));
+	cr_assert(kms_counter_name_ok(bad[7] + 1));
+}
+
+/* An attested VM that cannot release this app's key is not asked about
+ * counters: it could tell any value. */
+Test(agent_kms, counter_of_impostor)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	net.node[0] = net.node[1] = net.node[2] = WRONG_ROOT;
+	net.value = 5;
+	cr_assert_neq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(why.code, REASON_ROOT_MISMATCH);
+	cr_assert_neq(inc(c, &n, 5, op1, &why), ERR_OK);
+	cr_assert_eq(net.value, 5);
+	/* Nor after the true KMS was seen, once the connection is another. */
+	memset(net.node, 0, sizeof net.node);
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(n.value, 5);
+	net.node[0] = SILENT;
+	net.node[1] = net.node[2] = WRONG_ROOT;
+	cr_assert_neq(look(c, &n, &why), ERR_OK);
+	kms_client_free(c);
+}
+
+/* Of the first release on, its root is the only one: another attested VM
+ * with roots of its own is not the KMS. */
+Test(agent_kms, root_is_kept)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct k256_secret other;
+	struct k256_pub pub;
+	struct refusal why;
+
+	cr_assert_eq(get(c, 1000, false, &why), ERR_OK);
+	k256_generate(&other);
+	cr_assert_eq(k256_pubkey(&pub, &other), ERR_OK);
+	kms.ep.k256_pub = msg_bytes(pub.b, 33);
+	cr_assert_eq(
+	    dstack_sign_app(&kms.sig, &other, kms.app_id, &kms.app_pub),
+	    ERR_OK);
+	cr_assert_eq(get(c, 1000, false, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_ROOT_MISMATCH);
+	cr_assert_neq(look(c, &n, &why), ERR_OK);
+	kms_client_free(c);
+}
+
+/* A connection is bound once, and again when it is another one. */
+Test(agent_kms, counter_binds)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(net.asked_keys, 1);
+	cr_assert_eq(inc(c, &n, 0, op1, &why), ERR_OK);
+	cr_assert_eq(net.asked_keys, 1);
+	net.node[0] = DOWN;
+	kms_client_free(c);
+	c = new_client();
+	cr_assert_eq(get(c, 1000, false, &why), ERR_OK);
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(net.asked_keys, 1);
+	net.node[0] = NOT_READY;
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(net.asked_keys, 3);
+	cr_assert_str_eq(net.trace, "aab");
+	kms_client_free(c);
+}
+
+/* T24: however answers get lost, the operation is repeated, not renewed, and
+ * one call has one effect. */
+Test(agent_kms, counter_one_effect)
+{
+	static const enum doing faults[] = { LOST, UNKNOWN, NO_LEADER, DOWN,
+		SILENT, GARBAGE, NOT_READY, REFUSES, OTHER_NAME };
+	struct kms_counter n;
+	struct refusal why;
+
+	for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+		for (size_t j = 0; j < sizeof faults / sizeof faults[0]; j++) {
+			struct kms_client *c = new_client();
+
+			net.value = 5;
+			net.node[0] = faults[i];
+			net.node[1] = faults[j];
+			n = (struct kms_counter){ 0 };
+			cr_assert_eq(inc(c, &n, 5, op1, &why), ERR_OK);
+			cr_assert(n.matched);
+			cr_assert_eq(n.value, 6);
+			cr_assert_eq(n.generation, 2);
+			cr_assert_eq(net.value, 6);
+			for (unsigned k = 0; k < net.n_seen; k++)
+				cr_assert_eq(memcmp(net.seen[k], op1, 16), 0);
+			kms_client_free(c);
+		}
+}
+
+/* Nodes without a leader are asked again: elections pass. */
+Test(agent_kms, counter_waits_for_leader)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	net.node[0] = net.node[1] = net.node[2] = NO_LEADER;
+	cr_assert_eq(inc(c, &n, 0, op1, &why), ERR_TIMEOUT);
+	cr_assert_eq(why.code, REASON_NO_LEADER);
+	cr_assert_eq(n.value, 0, "output touched");
+	net.pauses = 0;
+	net.recover_after = 2;
+	cr_assert_eq(inc(c, &n, 0, op1, &why), ERR_OK);
+	cr_assert_eq(n.value, 1);
+	kms_client_free(c);
+}
+
+/* A mismatch is an answer.  After a lost one it says that it may be ours. */
+Test(agent_kms, counter_mismatch)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	net.value = 7;
+	cr_assert_eq(inc(c, &n, 5, op1, &why), ERR_OK);
+	cr_assert(!n.matched);
+	cr_assert(!n.uncertain);
+	cr_assert_eq(n.value, 7);
+	/* Ours is done, then a rival's, before we hear of it. */
+	net.node[0] = LOST;
+	net.rival = true;
+	cr_assert_eq(inc(c, &n, 7, op2, &why), ERR_OK);
+	cr_assert(!n.matched);
+	cr_assert(n.uncertain);
+	cr_assert_eq(n.value, 9);
+	kms_client_free(c);
+}
+
+/* An answer that contradicts itself is none. */
+Test(agent_kms, counter_liar)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	net.value = 7;
+	net.node[0] = net.node[1] = net.node[2] = LIAR;
+	/* It says "yes, 7" where 5 was expected. */
+	cr_assert_neq(inc(c, &n, 5, op1, &why), ERR_OK);
+	cr_assert_eq(n.value, 0, "output touched");
+	kms_client_free(c);
 }
 
 /* ---- pins and the heldkeys ---- */

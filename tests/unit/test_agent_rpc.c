@@ -123,7 +123,8 @@ Test(agent_rpc, error_form)
 Test(agent_rpc, not_an_object)
 {
 	static const char *const all[] = { "GetKey", "GetTlsKey", "GetQuote",
-		"Attest", "Info", "Version", "Sign", "Verify", "EmitEvent" };
+		"Attest", "Info", "Version", "Sign", "Verify", "EmitEvent",
+		"CounterGet", "CounterIncrement" };
 
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
 		bad(all[i], "[]", "not an object");
@@ -581,4 +582,124 @@ Test(agent_rpc, secret_replies)
 	rpc_call(&backend, &rp, "Version", NULL, false);
 	cr_assert(!rp.secret);
 	buf_fini(&rp.body);
+}
+
+/* ---- counters ---- */
+
+#define NAME64 \
+	"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OP "00112233445566778899aabbccddeeff"
+
+/* A name is 1 to 64 printable characters without space, '/' and '#'. */
+Test(agent_rpc, counter_names)
+{
+	static const char *const names[] = { "", "a b", "a/b", "a#b", " ",
+		"\\u00e9", "a\\n", "\\u007f", NAME64 "x" };
+	char body[300];
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		(void)sprintf(
+		    body, "{\"name\":\"%s\",\"expected\":0}", names[i]);
+		bad("CounterGet", body, "name: must be 1 to 64");
+		bad("CounterIncrement", body, "name: must be 1 to 64");
+	}
+	bad("CounterGet", "{}", "name: must be 1 to 64");
+	bad("CounterGet", "{\"name\":null}", "name");
+	bad("CounterGet", "{\"name\":7}", "name");
+	bad("CounterIncrement", "{\"name\":[\"a\"],\"expected\":0}", "name");
+	cr_assert_eq(fake.counter.value, 0);
+	json_decref(good("CounterGet", "{\"name\":\"" NAME64 "\"}"));
+	json_decref(good("CounterGet", "{\"name\":\"!~.:@\"}"));
+}
+
+/* What is expected must be said, and be a number. */
+Test(agent_rpc, counter_expected)
+{
+	bad("CounterIncrement", "{\"name\":\"a\"}", "expected");
+	bad("CounterIncrement", "{\"name\":\"a\",\"expected\":null}",
+	    "expected");
+	bad("CounterIncrement", "{\"name\":\"a\",\"expected\":\"0\"}",
+	    "expected");
+	bad("CounterIncrement", "{\"name\":\"a\",\"expected\":-1}", "expected");
+	bad("CounterIncrement", "{\"name\":\"a\",\"expected\":0.0}",
+	    "expected");
+	cr_assert_eq(fake.counter.value, 0);
+}
+
+/* An operation has 16 bytes. */
+Test(agent_rpc, counter_operation)
+{
+	static const char *const ops[] = { "\"\"", "\"00\"", "\"" OP "00\"",
+		"\"" OP "0\"", "\"zz112233445566778899aabbccddeeff\"", "7",
+		"[]" };
+	uint8_t first[KMS_OPERATION_LEN], want[KMS_OPERATION_LEN];
+	char body[200];
+
+	for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+		(void)sprintf(body,
+		    "{\"name\":\"a\",\"expected\":0,\"operation\":%s}", ops[i]);
+		bad("CounterIncrement", body, "operation");
+	}
+	cr_assert_eq(fake.counter.value, 0);
+	/* Without one each call has its own. */
+	json_decref(
+	    good("CounterIncrement", "{\"name\":\"a\",\"expected\":0}"));
+	memcpy(first, fake.last_operation, sizeof first);
+	json_decref(good("CounterIncrement",
+	    "{\"name\":\"a\",\"expected\":1,\"operation\":null}"));
+	cr_assert_neq(memcmp(first, fake.last_operation, sizeof first), 0);
+	json_decref(good("CounterIncrement",
+	    "{\"name\":\"a\",\"expected\":2,\"operation\":\"0x" OP "\"}"));
+	for (size_t i = 0; i < sizeof want; i++)
+		want[i] = (uint8_t)(i * 0x11);
+	cr_assert_eq(memcmp(want, fake.last_operation, sizeof want), 0);
+}
+
+/* A counter elsewhere is a refusal that says where. */
+Test(agent_rpc, counter_mismatch)
+{
+	json_t *v = NULL;
+
+	fake.counter.value = 7;
+	cr_assert_eq(call_as(&v, "CounterIncrement",
+			 "{\"name\":\"a\",\"expected\":5}", false),
+	    400);
+	cr_assert_str_eq(str(v, "error"), "The counter has another value");
+	cr_assert_eq(json_integer_value(json_object_get(v, "value")), 7);
+	cr_assert_eq(json_object_size(v), 2);
+	json_decref(v);
+	/* It may have been us: the app is told. */
+	fake.counter.uncertain = true;
+	cr_assert_eq(call_as(&v, "CounterIncrement",
+			 "{\"name\":\"a\",\"expected\":5}", false),
+	    400);
+	cr_assert(json_is_true(json_object_get(v, "uncertain")));
+	json_decref(v);
+	cr_assert_eq(fake.counter.value, 7);
+	fake.fail = ERR_AGAIN;
+	bad("CounterGet", "{\"name\":\"a\"}", "No leader is known");
+	bad("CounterIncrement", "{\"name\":\"a\",\"expected\":7}",
+	    "Failed to increment the counter: No leader is known");
+}
+
+/* The reply has name, value, generation and index; as a query, too. */
+Test(agent_rpc, counters)
+{
+	json_t *v;
+
+	fake.counter =
+	    (struct kms_counter){ .value = 41, .generation = 2, .index = 99 };
+	v = good("CounterGet", "{\"name\":\"a\"}");
+	cr_assert_str_eq(str(v, "name"), "a");
+	cr_assert_eq(json_integer_value(json_object_get(v, "value")), 41);
+	cr_assert_eq(json_integer_value(json_object_get(v, "generation")), 2);
+	cr_assert_eq(json_integer_value(json_object_get(v, "index")), 99);
+	cr_assert_eq(json_object_size(v), 4);
+	json_decref(v);
+	cr_assert_eq(call_as(&v, "CounterIncrement",
+			 "{\"name\":\"a\",\"expected\":\"41\"}", true),
+	    200);
+	cr_assert_eq(json_integer_value(json_object_get(v, "value")), 42);
+	cr_assert_eq(json_object_size(v), 4);
+	json_decref(v);
 }
