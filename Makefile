@@ -95,7 +95,7 @@ unit: $(TEST_BINS) ## build and run the unit tests (T=name for one)
 	    echo "== $$t"; $$t; done
 
 # A kmsd that tells a test what to look for; see tests/disclose.
-WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app
+WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app,--wrap=wrap_key_generate
 $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)

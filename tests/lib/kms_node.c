@@ -135,15 +135,14 @@ static void
 open_store(struct kms_node *n)
 {
 	char dir[KMSD_PATH_MAX + 8];
-	struct store_options o = { .dir = dir,
-		.slot = n->cfg.slot,
-		.map_max = STORE_MAP_MAX };
+	struct store_options o = {
+		.dir = dir, .slot = n->cfg.slot, .map_max = STORE_MAP_MAX
+	};
 	uint8_t key[32];
 
+	cr_assert_eq(file_join(dir, sizeof dir, n->cfg.data_dir, "db"), ERR_OK);
 	cr_assert_eq(
-	    file_join(dir, sizeof dir, n->cfg.data_dir, "db"), ERR_OK);
-	cr_assert_eq(tee_seal_key(self_tee(n->self), key,
-			 "devproof-kms/store/v1"),
+	    tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1"),
 	    ERR_OK);
 	cr_assert_eq(store_open(&n->store, &o, key), ERR_OK);
 	secret_wipe(key, sizeof key);

@@ -251,7 +251,8 @@ kms_world_init(struct kms_world *w)
 	kms_world_say(w, APPAUTH_IS_KMS_ALLOWED, true, "");
 	kms_world_root(w, NULL);
 	for (unsigned i = 0; i < KMS_SLOTS; i++)
-		kms_world_seat(w, (const char[]){ (char)('a' + i), '\0' }, "h1");
+		kms_world_seat(
+		    w, (const char[]){ (char)('a' + i), '\0' }, "h1");
 	choose_ports(w);
 	kms_world_block(w);
 }
@@ -377,8 +378,8 @@ kms_caller_boot(struct kms_caller *c, struct kms_world *w,
 		.prove = caller_prove,
 		.check = caller_check,
 		.now = caller_now };
-	memcpy(c->cx.kms_contract, kms_world_contract,
-	    sizeof kms_world_contract);
+	memcpy(
+	    c->cx.kms_contract, kms_world_contract, sizeof kms_world_contract);
 }
 
 void

@@ -195,8 +195,8 @@ Test(service_cluster, join_refusals)
 	memset(sig, 0, sizeof sig);
 	REFUSED(kms_ask_join_as(p, "b", id, sig, &why), REASON_HANDSHAKE);
 	for (size_t i = 0; i < 8 * sizeof sig; i += 37) {
-		cr_assert_eq(incarnation_sign(
-				 sig, theirs, CHANNEL_KMS_PEER, "b", hash),
+		cr_assert_eq(
+		    incarnation_sign(sig, theirs, CHANNEL_KMS_PEER, "b", hash),
 		    ERR_OK);
 		sig[i / 8] ^= (uint8_t)(1u << i % 8);
 		REFUSED(
@@ -225,8 +225,7 @@ Test(service_cluster, join_refusals)
 
 	/* Admitted, but at the other end is another machine. */
 	cr_assert_eq(sim_host_create(w.sim.dir, "h2", clock_wall_s()), ERR_OK);
-	(void)snprintf(
-	    w.sim.host, sizeof w.sim.host, "%s/hosts/h2", w.sim.dir);
+	(void)snprintf(w.sim.host, sizeof w.sim.host, "%s/hosts/h2", w.sim.dir);
 	kms_caller_boot(&far, &w, CHANNEL_KMS_PEER, 0x78);
 	f = dial(a, &far);
 	REFUSED(kms_ask_join(f, "b", theirs, &why), REASON_NOT_MEMBER);
@@ -241,8 +240,7 @@ Test(service_cluster, join_refusals)
 	kms_world_block(&w);
 	mock_mode(w.chain, MOCK_ALL, MOCK_HTTP_500);
 	kms_world_block(&w);
-	REFUSED(
-	    kms_ask_join(p, "b", theirs, &why), REASON_CHAIN_UNREACHABLE);
+	REFUSED(kms_ask_join(p, "b", theirs, &why), REASON_CHAIN_UNREACHABLE);
 	mock_mode(w.chain, MOCK_ALL, MOCK_FINE);
 	kms_world_block(&w);
 	cr_assert_eq(handovers().n, before);
@@ -282,8 +280,7 @@ Test(service_cluster, join)
 	cr_assert_str_eq(h.last.u.handover.to.slot, "b");
 	cr_assert_arr_eq(h.last.u.handover.to.incarnation,
 	    incarnation_id(kms_node_incarnation(b)), 32);
-	cr_assert_arr_eq(
-	    h.last.u.handover.to.device_id, at.boot.device_id, 32);
+	cr_assert_arr_eq(h.last.u.handover.to.device_id, at.boot.device_id, 32);
 	cr_assert_eq(h.last.u.handover.epoch, 0);
 	cr_assert_eq(h.last.u.handover.block_number, w.block);
 	cr_assert_arr_eq(h.last.u.handover.block_hash, blk.hash, 32);
@@ -319,8 +316,8 @@ Test(service_cluster, second_node)
 	    r->app_keys->k256_key.data, q->app_keys->k256_key.data, 32);
 	cr_assert_arr_eq(r->app_keys->disk_crypt_key.data,
 	    q->app_keys->disk_crypt_key.data, 32);
-	cr_assert_arr_eq(q->app_keys->epochs[0]->k256_pub.data,
-	    genesis.pub.k256.b, 33);
+	cr_assert_arr_eq(
+	    q->app_keys->epochs[0]->k256_pub.data, genesis.pub.k256.b, 33);
 	msg_reply_free(r);
 	msg_reply_free(q);
 	channel_close(one);
@@ -368,8 +365,8 @@ cut_off(struct kms_node *n, struct kms_node **other)
 	REFUSED(kms_ask_cert(ch, 0x42, false, &why), REASON_NO_LEADER);
 	REFUSED(kms_ask_counter(ch, "n", &why), REASON_NO_LEADER);
 	cr_assert_null(kms_ask_increment(ch, "n", 1, 2, &why));
-	cr_assert(why.code == REASON_NO_LEADER ||
-	    why.code == REASON_UNKNOWN_OUTCOME);
+	cr_assert(
+	    why.code == REASON_NO_LEADER || why.code == REASON_UNKNOWN_OUTCOME);
 	REFUSED(kms_ask_join(p, "a", kms_node_incarnation(n), &why),
 	    n == a ? why.code : REASON_NOT_MEMBER);
 	cr_assert_eq(kms_node_phase(n), PHASE_READY);
@@ -492,8 +489,7 @@ Test(service_cluster, fenced_when_it_leaves)
 	mock_hold(w.chain, MOCK_ALL, 0);
 	cr_assert_eq(pthread_join(t, NULL), 0);
 	cr_assert_null(q.reply);
-	cr_assert_eq(
-	    q.why.code, REASON_FENCED, "%s", reason_label(q.why.code));
+	cr_assert_eq(q.why.code, REASON_FENCED, "%s", reason_label(q.why.code));
 	cr_assert_eq(mx->answered[RQ_GET_APP_KEYS], 0);
 	kms_world_veto(&w);
 	KMS_UNTIL((r = kms_ask_keys(q.ch, -1, &why)) != NULL);
@@ -522,8 +518,7 @@ static uint64_t
 increment(struct channel *ch, const char *name, uint64_t expected,
     uint8_t operation, bool matched)
 {
-	KmsReply *r =
-	    kms_ask_increment(ch, name, expected, operation, &why);
+	KmsReply *r = kms_ask_increment(ch, name, expected, operation, &why);
 	uint64_t value;
 
 	cr_assert_not_null(r, "%s: %s", reason_label(why.code), why.detail);
@@ -647,11 +642,12 @@ Test(service_cluster, page)
 	cr_assert(json_is_null(json_object_get(o, "waiting")));
 	nodes = json_object_get(o, "nodes");
 	cr_assert_eq(json_array_size(nodes), 3);
-	json_array_foreach(nodes, i, row) {
+	json_array_foreach(nodes, i, row)
+	{
 		const char *slot = text_of(row, "slot");
 
 		cr_assert_str_eq(text_of(row, "role"),
-		    strcmp(slot, "a") == 0	  ? "leader"
+		    strcmp(slot, "a") == 0       ? "leader"
 			: strcmp(slot, "b") == 0 ? "voter"
 						 : "absent");
 	}
