@@ -146,8 +146,14 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 	$(MAKE) -s -j2 all forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo.sh
 
+# Clients of the counters, and the check of what they were told.
+CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
+    tests/lib/counter_client.c tests/lib/history.c
+$(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 BENCH := $(sort $(wildcard tests/bench/*.c))
-$(B)/bench: $(call obj,$(BENCH)) $(ARCHIVES)
+$(B)/bench: $(call obj,$(BENCH) tests/lib/app_cvm.c) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2
