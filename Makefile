@@ -122,7 +122,7 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo lint bench
-test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose
+test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -132,7 +132,13 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 test-bins forge-build
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
-	tests/run.sh unit build/asan corpora build/asan unit $(B) forge e2e $(B)
+	tests/run.sh unit build/asan corpora build/asan unit $(B) forge e2e $(B) \
+	    chaos $(B) 20
+
+.PHONY: test-long
+test-long: deps ## what takes an hour or so: many more random runs
+	$(MAKE) -s -j2 test-bins forge-build
+	tests/run.sh chaos $(B) 200
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins
@@ -146,8 +152,14 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 	$(MAKE) -s -j2 all forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo.sh
 
+# Clients of the counters, and the check of what they were told.
+CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
+    tests/lib/counter_client.c tests/lib/history.c
+$(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 BENCH := $(sort $(wildcard tests/bench/*.c))
-$(B)/bench: $(call obj,$(BENCH)) $(ARCHIVES)
+$(B)/bench: $(call obj,$(BENCH) tests/lib/app_cvm.c) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2
