@@ -10,6 +10,9 @@
 enum err admin_get(
     json_t **out, const char *base, const char *path, unsigned timeout_ms);
 
+/* admin_post orders base || path; the errors of admin_get, but any body. */
+enum err admin_post(const char *base, const char *path, unsigned timeout_ms);
+
 /* admin_agent posts a request to an agent's socket; whatever the HTTP
  * status, the JSON that came.  `secret` is for replies that hold keys: all
  * copies but `*out` are wiped, and that needs json_wipe. */

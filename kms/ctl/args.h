@@ -12,7 +12,7 @@
 
 #include "common/base/err.h"
 
-#define ARGS_POS_MAX 4
+#define ARGS_POS_MAX 16
 #define ARGS_OPTIONS_MAX 32
 #define ARGS_WHY_MAX 160
 

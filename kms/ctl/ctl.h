@@ -41,7 +41,6 @@ extern const struct ctl_command cmd_app[];
 extern const struct ctl_command cmd_collateral[];
 extern const struct ctl_command cmd_compose[];
 extern const struct ctl_command cmd_counter[];
-extern const struct ctl_command cmd_doctor[];
 extern const struct ctl_command cmd_genesis[];
 extern const struct ctl_command cmd_key[];
 extern const struct ctl_command cmd_kms[];

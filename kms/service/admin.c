@@ -119,6 +119,8 @@ add_chain(json_t *root, const struct admin *a)
 	if ((e = json_set_u64(o, "chain_id", c->chain_id)) != ERR_OK ||
 	    (e = json_set_hex(o, "kms_contract", c->kms_contract, 20)) !=
 		ERR_OK ||
+	    (e = json_set_hex(o, "anchor_contract", c->anchor_contract, 20)) !=
+		ERR_OK ||
 	    (e = json_set_u64(o, "quorum", c->rpc_quorum)) != ERR_OK ||
 	    (e = json_set_u64(o, "endpoints", c->n_rpcs)) != ERR_OK)
 		return e;
@@ -362,7 +364,9 @@ publish(struct admin *a)
 		a->status = status;
 		a->metrics = metrics;
 		a->genesis = genesis;
+		/* It may be cut off, and serve nobody. */
 		a->ready = cluster_phase(a->o.cluster) == PHASE_READY &&
+		    cluster_serves(a->o.cluster, NULL) == ERR_OK &&
 		    a->look.has_allowed && a->look.allowed;
 		(void)pthread_mutex_unlock(&a->lock);
 		status = old[0];

@@ -40,8 +40,20 @@ why_json(const struct refusal *why)
 	    "text", reason_text(why->code), "detail", why->detail);
 }
 
+/* Seconds since evidence of this incarnation was last verified here. */
 static json_t *
-node_json(const struct core_node *n, uint64_t now)
+evidence_age(const struct cluster *c, const struct core_node *n)
+{
+	struct attested seen;
+
+	return !n->self &&
+		links_attested(cluster_links(c), &seen, n->incarnation)
+	    ? json_integer(clock_wall_s() - seen.verified_at)
+	    : json_null();
+}
+
+static json_t *
+node_json(const struct cluster *c, const struct core_node *n, uint64_t now)
 {
 	json_t *o = json_object();
 
@@ -53,6 +65,7 @@ node_json(const struct core_node *n, uint64_t now)
 	(void)!json_set_hex(o, "device_id", n->device_id, 32);
 	(void)!json_set_new(o, "heard_age_ms",
 	    n->self ? json_integer(0) : age(now, n->heard_ms));
+	(void)!json_set_new(o, "evidence_age_s", evidence_age(c, n));
 	(void)!json_set_u64(o, "match", n->match);
 	(void)!json_set_u64(o, "head_generation", n->offer_generation);
 	(void)!json_set_u64(o, "head_index", n->offer_index);
@@ -64,14 +77,15 @@ node_json(const struct core_node *n, uint64_t now)
 }
 
 static json_t *
-nodes_json(const struct core *core, uint64_t now)
+nodes_json(const struct cluster *c, uint64_t now)
 {
+	const struct core *core = cluster_core(c);
 	struct core_node node[ENGINE_MEMBERS_MAX * 2];
 	size_t n = core_nodes(core, node, sizeof node / sizeof node[0]);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		(void)json_array_append_new(list, node_json(&node[i], now));
+		(void)json_array_append_new(list, node_json(c, &node[i], now));
 	return list;
 }
 
@@ -147,7 +161,7 @@ clusterpage_json(const struct cluster *c)
 	(void)!json_set_u64(o, "rounds", s.rounds);
 	(void)!json_set_u64(o, "forwarded", s.forwarded);
 	(void)!json_set_u64(o, "store_commits", info.store_commits);
-	(void)!json_set_new(o, "nodes", nodes_json(core, now));
+	(void)!json_set_new(o, "nodes", nodes_json(c, now));
 	return o;
 }
 
