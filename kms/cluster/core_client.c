@@ -155,8 +155,7 @@ forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
 	struct core_request *r = NULL;
 	struct command cmd;
 
-	if (command_parse(&cmd, m->body) != ERR_OK ||
-	    !may_forward(cmd.kind)) {
+	if (command_parse(&cmd, m->body) != ERR_OK || !may_forward(cmd.kind)) {
 		core_tell(c, true, "bad_message", "", "forwarded command");
 		return;
 	}

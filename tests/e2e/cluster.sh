@@ -209,15 +209,10 @@ with_rpc() { # node, rpc list: restarts it with other endpoints
 }
 good="'$(rpc)'"
 other_chain 31337
-# Another history, longer than ours.
+# Another history, longer than ours.  A node at its start has seen nothing yet:
+# it can only say that they disagree, whatever is on its disk.
 contracts/tools/cast rpc --rpc-url "http://127.0.0.1:$port" anvil_mine 0x800 >/dev/null 2>&1
 with_rpc kms2 "$good, 'http://127.0.0.1:$port'"
-ok 'an endpoint that denies what we have seen' eventually 30 status_is kms2 '.chain.error == "chain_backwards"'
-# A node that has seen nothing yet can only say that they disagree.
-kill $starters 2>/dev/null
-ctl sim stop "$D" kms2 >/dev/null 2>&1
-rm -rf "$D/kms/kms2/data/db"
-start_only kms2
 ok 'endpoints that disagree' eventually 30 status_is kms2 '.chain.error == "chain_disagree"'
 no 'and the node is not ready' curl -sf "$(admin kms2)/readyz"
 other_chain 999
@@ -234,6 +229,17 @@ counted() { [ "$(metric "$1" "$2")" -gt 0 ]; }
 ok 'is counted' eventually 20 counted kms2 chain_stale
 cast_rpc evm_setIntervalMining 1 >/dev/null 2>&1
 ok 'the chain moves again' eventually 40 status_is kms2 '.chain.error == null'
+
+# ---- the chain is turned back -------------------------------------------------
+with_rpc kms2 "$good"
+ok 'all are ready again' eventually 40 all_ready
+snapshot=$(cast_rpc evm_snapshot | tr -d '"')
+final=$(status kms0 | jq .chain.block_number)
+ok 'the chain goes on' eventually 20 status_is kms0 ".chain.block_number > $final + 3"
+ok 'and back' cast_rpc evm_revert "$snapshot"
+ok 'which a node does not follow' eventually 20 status_is kms0 '.chain.error == "chain_backwards"'
+ok 'nor another' eventually 20 status_is kms1 '.chain.error == "chain_backwards"'
+refused 'a chain that was turned back' oracle chain_backwards
 
 # ---- secrets ------------------------------------------------------------------
 ok 'roots and keys were disclosed to this test' test "$(sort -u "$W/disclosed" | wc -l)" -ge 6

@@ -95,6 +95,7 @@ open_chain(struct kms_node *n, struct kms_world *w)
 	cr_assert_eq(chainview_new(&n->view, &o), ERR_OK);
 	ao.view = n->view;
 	memcpy(ao.contract, kms_world_anchor_contract, sizeof ao.contract);
+	memcpy(ao.kms, kms_world_contract, sizeof ao.kms);
 	cr_assert_eq(anchor_new(&n->anchor, &ao), ERR_OK);
 	cr_assert_eq(gate_new(&n->gate, n->view, kms_world_contract), ERR_OK);
 }

@@ -122,7 +122,7 @@ kms_world_anchor(struct kms_world *w)
 	struct buf b = { 0 };
 
 	put_u64(&b, 0x20);
-	put_u64(&b, 0xaaaa); /* the KMS */
+	cr_assert_eq(abi_put_address(&b, kms_world_contract, ABI_MAX), ERR_OK);
 	put_u64(&b, 0xbbbb); /* owner */
 	put_u64(&b, v->wait_s);
 	put_u64(&b, v->at.generation != 0 ? 0xcccc : 0); /* signer */
