@@ -426,6 +426,8 @@ on_halt(void *cookie, enum core_halt why)
 	}
 	if (n->draining)
 		exit(0);
+	if (n->admin != NULL)
+		admin_over(n->admin);
 	(void)usleep(REBIRTH_US);
 	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	(void)execv("/proc/self/exe", n->argv);
