@@ -439,6 +439,8 @@ on_halt(void *cookie, enum core_halt why)
 	}
 	if (n->draining)
 		exit(0);
+	if (n->admin != NULL)
+		admin_over(n->admin);
 	reborn(n->argv, REBIRTH_US);
 }
 

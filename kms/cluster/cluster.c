@@ -337,6 +337,8 @@ open_core(struct cluster *c)
 
 	core_timing_default(&o.timing);
 	o.timing.fence_ms = 1000 * c->o.cfg->fence_s;
+	o.snapshot_every = c->o.cfg->snapshot_every; /* 0 in tests */
+	o.snapshot_trailing = o.snapshot_every / 8;
 	secret_random(&o.seed, sizeof o.seed);
 	if ((e = core_new(&c->core, &o)) != ERR_OK)
 		return e;

@@ -14,6 +14,7 @@
 #include "kms/service/genesispage.h"
 
 #define RENDER_MS 500
+#define PAGE_LIFE_MS 5000
 #define DIGEST_OFTEN 1000 /* counters */
 #define DIGEST_MS 10000
 
@@ -26,17 +27,20 @@ struct admin {
 	bool working, stopping, timer_closed;
 	void (*done)(void *cookie);
 	void *done_cookie;
-	/* What the worker found out about ourselves and the chain. */
+	/* What the worker found out about ourselves and the chain; it may take
+	 * as long as the chain does, and the pages do not wait for it. */
 	struct look {
 		bool has_self, has_block, has_allowed;
 		bool allowed;
 		struct attested self;
 		struct refusal self_why, chain_why;
 		struct chain_block block;
-		struct genesispage genesis;
-	} look;
+	} look, next; /* `next` is the worker's while it works */
+	struct genesispage page; /* the same */
+	bool has_genesis; /* as of the last time that it was not */
 	pthread_mutex_t lock; /* of the pages */
 	struct buf status, metrics, genesis;
+	uint64_t rendered_ms; /* on the clock that no freeze stops */
 	bool ready;
 	uint8_t digest[32];
 	uint64_t digest_index, digest_ms;
@@ -52,9 +56,7 @@ shown_phase(const struct admin *a)
 {
 	enum cluster_phase p = cluster_phase(a->o.cluster);
 
-	return p == PHASE_GENESIS && !genesispage_ready(&a->look.genesis)
-	    ? PHASE_STARTING
-	    : p;
+	return p == PHASE_GENESIS && !a->has_genesis ? PHASE_STARTING : p;
 }
 
 static enum err
@@ -349,10 +351,14 @@ publish(struct admin *a)
 	struct channel_stats cs;
 
 	channel_server_stats(a->o.server, &cs);
+	if (!a->working)
+		a->has_genesis = genesispage_ready(&a->page);
 	if (render_status(a, &cs, &status) != ERR_OK ||
 	    render_metrics(a, &cs, &metrics) != ERR_OK ||
-	    genesispage_render(&genesis, &a->look.genesis,
-		core_self(cluster_core(a->o.cluster))->incarnation) != ERR_OK) {
+	    (!a->working &&
+		genesispage_render(&genesis, &a->page,
+		    core_self(cluster_core(a->o.cluster))->incarnation) !=
+		    ERR_OK)) {
 		log_plain(LOG_WARN, "status_not_rendered");
 	} else {
 		struct buf old[3];
@@ -360,10 +366,12 @@ publish(struct admin *a)
 		(void)pthread_mutex_lock(&a->lock);
 		old[0] = a->status;
 		old[1] = a->metrics;
-		old[2] = a->genesis;
+		old[2] = a->working ? genesis : a->genesis;
 		a->status = status;
 		a->metrics = metrics;
-		a->genesis = genesis;
+		if (!a->working)
+			a->genesis = genesis;
+		a->rendered_ms = clock_boot_ms();
 		/* It may be cut off, and serve nobody. */
 		a->ready = cluster_phase(a->o.cluster) == PHASE_READY &&
 		    cluster_serves(a->o.cluster, NULL) == ERR_OK &&
@@ -384,7 +392,7 @@ static void
 run_look(uv_work_t *w)
 {
 	struct admin *a = w->data;
-	struct look *l = &a->look;
+	struct look *l = &a->next;
 	int64_t now = clock_wall_s();
 	enum err e;
 
@@ -397,7 +405,7 @@ run_look(uv_work_t *w)
 		e = self_allowed(a->o.self, now, &l->self_why);
 	l->has_allowed = e == ERR_OK || e == ERR_DENIED;
 	l->allowed = e == ERR_OK;
-	genesispage_quote(&l->genesis, a->o.cfg, a->o.self,
+	genesispage_quote(&a->page, a->o.cfg, a->o.self,
 	    core_self(cluster_core(a->o.cluster))->incarnation);
 }
 
@@ -414,6 +422,8 @@ after_look(uv_work_t *w, int status)
 	struct admin *a = w->data;
 
 	a->working = false;
+	if (status == 0)
+		a->look = a->next;
 	if (status == 0 && !a->stopping)
 		publish(a);
 	maybe_done(a);
@@ -424,13 +434,19 @@ on_timer(uv_timer_t *t)
 {
 	struct admin *a = t->data;
 
-	if (a->working || a->stopping)
+	if (a->stopping)
 		return;
 	if (atomic_exchange(&a->wants_drain, false))
 		cluster_drain(a->o.cluster);
 	if (atomic_exchange(&a->wants_checkpoint, false))
 		cluster_checkpoint(a->o.cluster);
-	genesispage_update(&a->look.genesis, a->o.cluster);
+	if (a->working) {
+		/* Before the first look there is nothing to show. */
+		if (a->status.len > 0)
+			publish(a);
+		return;
+	}
+	genesispage_update(&a->page, a->o.cluster);
 	a->work.data = a;
 	if (uv_queue_work(a->o.loop, &a->work, run_look, after_look) == 0)
 		a->working = true;
@@ -438,13 +454,21 @@ on_timer(uv_timer_t *t)
 
 /* ---- HTTP ---- */
 
+/* A page that the loop has not renewed for so long says nothing about now:
+ * the loop is stuck, or the VM was frozen and has just gone on. */
+static bool
+is_old(const struct admin *a)
+{
+	return clock_boot_ms() - a->rendered_ms > PAGE_LIFE_MS;
+}
+
 static void
 give(struct admin *a, struct httpd_reply *rp, const struct buf *page,
     const char *type)
 {
 	rp->content_type = type;
 	(void)pthread_mutex_lock(&a->lock);
-	if (page->len == 0)
+	if (page->len == 0 || is_old(a))
 		rp->status = 503;
 	else if (buf_set(&rp->body, page->p, page->len) != ERR_OK)
 		rp->status = 500;
@@ -495,7 +519,7 @@ on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 		(void)!buf_printf(&rp->body, "ok\n");
 	} else if (strcmp(rq->path, "/readyz") == 0) {
 		(void)pthread_mutex_lock(&a->lock);
-		ready = a->ready;
+		ready = a->ready && !is_old(a);
 		(void)pthread_mutex_unlock(&a->lock);
 		rp->content_type = "text/plain";
 		rp->status = ready ? 200 : 503;
@@ -537,6 +561,15 @@ admin_start(struct admin **out, const struct admin_options *o)
 	return ERR_OK;
 }
 
+void
+admin_over(struct admin *a)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->ready = false;
+	a->status.len = a->metrics.len = a->genesis.len = 0;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
 uint16_t
 admin_port(const struct admin *a)
 {
@@ -569,7 +602,7 @@ admin_free(struct admin *a)
 	if (a == NULL)
 		return;
 	httpd_stop(a->http);
-	genesispage_fini(&a->look.genesis);
+	genesispage_fini(&a->page);
 	buf_fini(&a->status);
 	buf_fini(&a->metrics);
 	buf_fini(&a->genesis);
