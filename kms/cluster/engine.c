@@ -88,6 +88,7 @@ static enum err
 note_message(struct engine *e, const struct raft_message *m)
 {
 	struct engine_message out = { .to = m->server_id };
+	struct raft_message result = *m;
 	enum err r;
 
 	if (e->x.n_messages == e->messages_cap) {
@@ -100,8 +101,10 @@ note_message(struct engine *e, const struct raft_message *m)
 		e->x.message = grown;
 		e->messages_cap = cap;
 	}
-	r = enginewire_write(
-	    &out.bytes, m, &e->log, e->has_snapshot ? &e->snapshot : NULL);
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT)
+		engine_bound_result(e, &result.append_entries_result);
+	r = enginewire_write(&out.bytes, &result, &e->log,
+	    e->has_snapshot ? &e->snapshot : NULL);
 	if (r != ERR_OK) {
 		buf_fini(&out.bytes);
 		/* It names an entry that this very step dropped: raft asks
@@ -236,6 +239,8 @@ engine_run(
 		raft_free(u.entries.batch[0].batch);
 		engine_find_config(e);
 	}
+	if (extra != NULL && extra->term != 0)
+		engine_note_match(e, extra);
 	if ((u.flags & (RAFT_UPDATE_MESSAGES)) != 0)
 		for (unsigned i = 0; r == ERR_OK && i < u.messages.n; i++)
 			r = note_message(e, &u.messages.batch[i]);
@@ -273,78 +278,6 @@ engine_tick(struct engine *e, uint64_t now_ms)
 	if (!e->started || now_ms < raft_timeout(&e->raft))
 		return ERR_OK;
 	return engine_run(e, &ev, NULL);
-}
-
-/* I9: the leader's chain and ours are one, as far as both have it. */
-static bool
-same_history(const struct engine *e, const struct raft_append_entries *a,
-    const struct engine_extra *x)
-{
-	uint64_t term;
-	uint8_t hash[32];
-
-	return !logcache_term(&e->log, a->prev_log_index, &term) ||
-	    term != a->prev_log_term ||
-	    !logcache_hash(&e->log, a->prev_log_index, hash) ||
-	    memcmp(hash, x->hash, sizeof hash) == 0;
-}
-
-/* libraft 0.22 takes min(leader_commit, last entry of the message) as its own
- * commit index even if that is lower: a leader that probes again from further
- * back would make it go back. */
-static void
-never_back(const struct engine *e, struct raft_append_entries *a)
-{
-	uint64_t commit = engine_commit(e);
-
-	if (a->prev_log_index + a->n_entries < commit &&
-	    a->leader_commit > commit)
-		a->leader_commit = commit;
-}
-
-enum err
-engine_receive(
-    struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message)
-{
-	struct raft_message m;
-	struct raft_event ev = { .time = now_ms,
-		.type = RAFT_RECEIVE,
-		.receive = { .message = &m } };
-	struct engine_extra extra;
-	struct raft_entry *entries = NULL;
-	enum err r;
-
-	if (!e->started)
-		return ERR_PHASE;
-	if ((r = enginewire_read(&m, &extra, message)) != ERR_OK)
-		return r;
-	m.server_id = from;
-	m.server_address = "peer";
-	if (m.type == RAFT_REQUEST_VOTE && m.request_vote.candidate_id != from)
-		return ERR_AUTH;
-	if (m.type == RAFT_APPEND_ENTRIES) {
-		if (!same_history(e, &m.append_entries, &extra)) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		/* libraft asserts that only one leader speaks in a term. */
-		if (m.append_entries.term == engine_term(e) &&
-		    engine_state(e) == ENGINE_LEADER) {
-			enginewire_free(&m);
-			return ERR_CORRUPT;
-		}
-		never_back(e, &m.append_entries);
-		entries = m.append_entries.entries;
-	}
-	if (m.type == RAFT_INSTALL_SNAPSHOT &&
-	    (e->is_installing || engine_state(e) == ENGINE_LEADER)) {
-		enginewire_free(&m);
-		return ERR_OK; /* raft sends it again */
-	}
-	r = engine_run(e, &ev, &extra);
-	/* The payloads were taken or freed by the step; the array is ours. */
-	raft_free(entries);
-	return r;
 }
 
 enum err

@@ -25,6 +25,8 @@ struct engine {
 	struct raft_snapshot_metadata installing;
 	bool is_installing;
 	uint64_t durable;
+	/* Our log up to `match` is that of the leader of `match_term`. */
+	uint64_t match, match_term;
 	struct engine_config config;
 	uint64_t config_index;
 	struct engine_effects x; /* since the last take */
@@ -34,11 +36,16 @@ struct engine {
 /* A message as it is on the wire, besides what libraft keeps of it. */
 struct engine_extra {
 	uint8_t hash[32]; /* AE: H of the previous entry; IS: H_last */
+	uint64_t term, last, last_term; /* AE, IS: up to where it goes */
 };
 
 /* One raft_step, and everything that it asks for.  `x` is for a message. */
 enum err engine_run(
     struct engine *e, struct raft_event *ev, const struct engine_extra *x);
+void engine_note_match(struct engine *e, const struct engine_extra *x);
+/* A follower's success says no more than what is the leader's. */
+void engine_bound_result(
+    const struct engine *e, struct raft_append_entries_result *r);
 /* The entries from `from` on have to be written, again or for the first
  * time. */
 void engine_note_append(struct engine *e, uint64_t from);
