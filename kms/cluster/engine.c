@@ -140,6 +140,8 @@ note_message(struct engine *e, const struct raft_message *m,
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT && extra != NULL &&
 	    extra->stale)
 		part.append_entries_result.last_log_index = 0;
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT)
+		engine_bound_result(e, &part.append_entries_result);
 	/* libraft echoes a pre-vote's term even when it refuses it for being
 	 * low: the candidate would ask for the same one for ever. */
 	if (m->type == RAFT_REQUEST_VOTE_RESULT &&
@@ -303,6 +305,8 @@ engine_run(
 		/* Whoever made the batch, it is ours now. */
 		raft_free(u.entries.batch[0].batch);
 	}
+	if (extra != NULL && extra->term != 0)
+		engine_note_match(e, extra);
 	if ((u.flags & (RAFT_UPDATE_MESSAGES)) != 0)
 		for (unsigned i = 0; r == ERR_OK && i < u.messages.n; i++)
 			r = note_message(e, &u.messages.batch[i], extra);

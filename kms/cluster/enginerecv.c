@@ -8,6 +8,35 @@
 
 #include "kms/cluster/engine_int.h"
 
+/* ---- what is known to be the leader's ---- */
+
+void
+engine_note_match(struct engine *e, const struct engine_extra *x)
+{
+	uint64_t ours;
+
+	if (x->term != engine_term(e) || engine_state(e) != ENGINE_FOLLOWER ||
+	    !logcache_term(&e->log, x->last, &ours) || ours != x->last_term)
+		return;
+	if (e->match_term != x->term)
+		e->match = 0;
+	e->match_term = x->term;
+	if (e->match < x->last)
+		e->match = x->last;
+}
+
+/* When entries of a former leader become durable, libraft tells the leader of
+ * today of them as if they were its own; it would count them. */
+void
+engine_bound_result(
+    const struct engine *e, struct raft_append_entries_result *r)
+{
+	uint64_t most = e->match_term == r->term ? e->match : 0;
+
+	if (r->rejected == 0 && r->last_log_index > most)
+		r->last_log_index = most;
+}
+
 /* ---- I9: one chain ---- */
 
 static bool
@@ -124,8 +153,13 @@ feed(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		.receive = { .message = m } };
 	uint64_t before = e->raft.configuration_uncommitted_index;
 	uint64_t commit = raft_commit_index(&e->raft);
+	struct engine_extra y = *x;
 	enum err r = ERR_OK;
 
+	y.term = a->term;
+	y.last = a->prev_log_index + a->n_entries;
+	y.last_term = a->n_entries > 0 ? entries[a->n_entries - 1].term
+				       : a->prev_log_term;
 	/* libraft would go back to the end of an old message. */
 	if (a->leader_commit > commit &&
 	    a->prev_log_index + a->n_entries < commit)
@@ -138,7 +172,7 @@ feed(struct engine *e, uint64_t now_ms, struct raft_message *m,
 	    holds(e, a->prev_log_index, a->prev_log_term))
 		r = engine_settle(e, now_ms, before);
 	if (r == ERR_OK)
-		r = engine_run(e, &ev, x);
+		r = engine_run(e, &ev, &y);
 	else if (a->n_entries > 0)
 		raft_free(entries[0].batch);
 	/* The payloads were taken or freed by the step; the array is ours. */
@@ -261,6 +295,9 @@ receive_snapshot(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		return ERR_OK; /* raft sends it again */
 	}
 	x->stale = m->install_snapshot.term < engine_term(e);
+	x->term = m->install_snapshot.term;
+	x->last = m->install_snapshot.last_index;
+	x->last_term = m->install_snapshot.last_term;
 	return engine_run(e, &ev, x);
 }
 
