@@ -185,6 +185,7 @@ do_applied(struct cluster *c, const struct core_action *a)
 {
 	struct chain_floor f = { .has_hash = true };
 
+	c->info.effective[a->applied.command.kind]++;
 	switch (a->applied.command.kind) {
 	case COMMAND_EPOCH:
 	case COMMAND_ANCHORED:
