@@ -121,6 +121,8 @@ struct cluster_info {
 	int64_t anchor_read; /* unix seconds, 0: never */
 	enum reason anchor_error;
 	uint64_t store_commits;
+	/* Commands that changed the state in this life, by kind. */
+	uint64_t effective[COMMAND_REVOKE + 1];
 };
 void cluster_info(const struct cluster *c, struct cluster_info *out);
 

@@ -141,6 +141,7 @@ do_event(const struct core_action *a)
 static void
 do_applied(struct cluster *c, const struct core_action *a)
 {
+	c->info.effective[a->applied.command.kind]++;
 	switch (a->applied.command.kind) {
 	case COMMAND_EPOCH:
 	case COMMAND_ANCHORED:

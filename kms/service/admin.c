@@ -323,8 +323,10 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	const struct look *l = &a->look;
 	struct links_peer peer[KMSD_PEERS];
 	struct gate_stats gs;
+	struct metrics_cluster mc;
 	struct metrics_gauges g = {
-		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY,
+		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY &&
+		    cluster_serves(a->o.cluster, NULL) == ERR_OK,
 		.chain_block = l->has_block ? l->block.number : 0,
 		.chain_age_s = l->has_block
 		    ? clock_wall_s() - (int64_t)l->block.timestamp
@@ -335,10 +337,12 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		.epochs = ledger_n_epochs(ledger),
 		.channel_refusals = cs->refusals,
 		.gate_refusals = gs.by_reason,
+		.cluster = &mc,
 	};
 	size_t n = links_peers(cluster_links(a->o.cluster), peer, KMSD_PEERS);
 
 	gate_stats(a->o.gate, &gs);
+	clusterpage_metrics(a->o.cluster, &mc);
 	for (size_t i = 0; i < n; i++)
 		g.peers_connected += peer[i].connected;
 	return metrics_render(out, a->o.metrics, &g);

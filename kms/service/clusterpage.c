@@ -1,5 +1,8 @@
-#include "kms/service/clusterpage.h"
+#include <assert.h>
+#include <string.h>
+
 #include "common/base/clock.h"
+#include "kms/service/clusterpage.h"
 
 static const char *
 role_text(const struct core_node *n)
@@ -193,4 +196,98 @@ clusterpage_peers(const struct cluster *c)
 		(void)json_array_append_new(list, o);
 	}
 	return list;
+}
+
+/* ---- metrics ---- */
+
+static int64_t
+age_ms(uint64_t now, uint64_t ms)
+{
+	return ms == 0 ? -1 : (int64_t)(now - ms);
+}
+
+static void
+count_links(const struct cluster *c, struct metrics_cluster *m)
+{
+	struct links_peer peer[KMSD_PEERS];
+	struct links_stats s;
+	size_t n = links_peers(cluster_links(c), peer, KMSD_PEERS);
+
+	links_stats(cluster_links(c), &s);
+	m->links = n;
+	m->links_sessions = s.sessions;
+	m->links_received = s.received;
+	for (size_t i = 0; i < n; i++) {
+		m->links_connected += peer[i].connected;
+		m->links_sent += peer[i].sent;
+		m->links_dropped += peer[i].dropped;
+		m->links_bytes += peer[i].bytes;
+	}
+}
+
+static void
+count_nodes(const struct cluster *c, struct metrics_cluster *m)
+{
+	struct core_node node[ENGINE_MEMBERS_MAX * 2];
+	size_t n =
+	    core_nodes(cluster_core(c), node, sizeof node / sizeof node[0]);
+	struct attested seen;
+
+	for (size_t i = 0; i < n; i++) {
+		if (node[i].self) {
+			m->role = role_text(&node[i]);
+			m->leads = node[i].leader;
+		} else if ((node[i].role == NODE_VOTER ||
+			       node[i].role == NODE_LEARNER) &&
+		    links_attested(
+			cluster_links(c), &seen, node[i].incarnation)) {
+			int64_t age = clock_wall_s() - seen.verified_at;
+
+			if (age > m->evidence_age_s)
+				m->evidence_age_s = age;
+		}
+	}
+}
+
+void
+clusterpage_metrics(const struct cluster *c, struct metrics_cluster *out)
+{
+	const struct core *core = cluster_core(c);
+	uint64_t now = clock_boot_ms();
+	struct cluster_info info;
+	struct core_status s;
+
+	core_status(core, &s);
+	cluster_info(c, &info);
+	*out = (struct metrics_cluster){ .role = "absent",
+		.leader_known = s.leader[0] != '\0',
+		.fresh = cluster_serves(c, NULL) == ERR_OK,
+		.fenced = s.fenced,
+		.disk_failed = info.disk_unusable,
+		.self_denied = info.self_denied,
+		.generation = s.generation,
+		.term = s.term & UINT32_MAX,
+		.last = s.last,
+		.durable = s.durable,
+		.commit = s.commit,
+		.applied = s.applied,
+		.voters = s.voters,
+		.learners = s.learners,
+		.seats = s.seats,
+		.confirmed_age_ms = age_ms(now, s.confirmed_ms),
+		.anchor_age_ms = age_ms(now, s.anchor_ms),
+		.evidence_age_s = -1,
+		.anchor_generation = s.anchor.generation,
+		.anchor_index = s.anchor.index,
+		.critical_index = s.critical,
+		.elections = s.elections,
+		.rounds = s.rounds,
+		.forwarded = s.forwarded,
+		.store_commits = info.store_commits,
+		.counters = ledger_n_counters(core_ledger(core)),
+		.commands = s.applied_commands };
+	static_assert(sizeof out->effective == sizeof info.effective);
+	memcpy(out->effective, info.effective, sizeof out->effective);
+	count_links(c, out);
+	count_nodes(c, out);
 }

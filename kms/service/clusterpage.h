@@ -11,10 +11,13 @@
 
 #include "common/base/json.h"
 #include "kms/cluster/cluster.h"
+#include "kms/service/metrics.h"
 
 json_t *clusterpage_json(const struct cluster *c);
 /* [{"url", "connected", "slot", "incarnation", "since", "error", "sent",
  *   "dropped", "bytes"}] */
 json_t *clusterpage_peers(const struct cluster *c);
+/* The same as numbers. */
+void clusterpage_metrics(const struct cluster *c, struct metrics_cluster *out);
 
 #endif

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <string.h>
 
 #include "kms/service/metrics.h"
 
@@ -76,6 +77,147 @@ render_refusals(struct buf *out, const char *where, unsigned i, uint64_t n)
 			    where, reason_label((enum reason)i), n);
 }
 
+/* ---- the cluster ---- */
+
+/* Sticky: once it has failed nothing is added. */
+struct page {
+	struct buf *out;
+	enum err e;
+};
+
+static void
+head(struct page *p, const char *name, const char *type, const char *help)
+{
+	if (p->e == ERR_OK)
+		p->e = buf_printf(p->out, "# HELP %s %s\n# TYPE %s %s\n", name,
+		    help, name, type);
+}
+
+static void
+value(struct page *p, const char *name, uint64_t v)
+{
+	if (p->e == ERR_OK)
+		p->e = buf_printf(p->out, "%s %" PRIu64 "\n", name, v);
+}
+
+static void
+gauge(struct page *p, const char *name, const char *help, uint64_t v)
+{
+	head(p, name, "gauge", help);
+	value(p, name, v);
+}
+
+static void
+counter(struct page *p, const char *name, const char *help, uint64_t v)
+{
+	head(p, name, "counter", help);
+	value(p, name, v);
+}
+
+/* -1 stays -1. */
+static void
+seconds(struct page *p, const char *name, const char *help, int64_t ms)
+{
+	head(p, name, "gauge", help);
+	if (p->e == ERR_OK)
+		p->e = buf_printf(
+		    p->out, "%s %g\n", name, ms < 0 ? -1.0 : (double)ms / 1000);
+}
+
+static void
+render_role(struct page *p, const char *role)
+{
+	static const char *const all[] = { "leader", "voter", "learner",
+		"offers", "absent" };
+
+	head(p, "kms_raft_role", "gauge", "1 for the role of this node.");
+	for (size_t i = 0; p->e == ERR_OK && i < sizeof all / sizeof *all; i++)
+		p->e = buf_printf(p->out, "kms_raft_role{role=\"%s\"} %d\n",
+		    all[i], strcmp(all[i], role) == 0);
+}
+
+static void
+render_log(struct page *p, const struct metrics_cluster *c)
+{
+	render_role(p, c->role);
+	gauge(p, "kms_raft_generation", "Generation of this node's log.",
+	    c->generation);
+	gauge(p, "kms_raft_term", "Term within the generation.", c->term);
+	gauge(p, "kms_raft_last_index", "Last entry of the log.", c->last);
+	gauge(p, "kms_raft_durable_index", "Last entry that is on disk.",
+	    c->durable);
+	gauge(p, "kms_raft_commit_index", "Last entry that is committed.",
+	    c->commit);
+	gauge(p, "kms_raft_applied_index", "Last entry that is applied.",
+	    c->applied);
+	gauge(p, "kms_raft_leader_known", "1 when a leader is known.",
+	    c->leader_known);
+	gauge(p, "kms_raft_voters", "Members that vote.", c->voters);
+	gauge(p, "kms_raft_learners", "Members without a vote.", c->learners);
+	gauge(p, "kms_seats", "Seats on chain.", c->seats);
+	counter(p, "kms_raft_elections_total", "Elections that it has won.",
+	    c->elections);
+	counter(p, "kms_raft_rounds_total",
+	    "Rounds in which a quorum confirmed it as leader.", c->rounds);
+	counter(p, "kms_raft_forwarded_total",
+	    "Requests that it passed on to the leader.", c->forwarded);
+	counter(p, "kms_commands_applied_total",
+	    "Commands applied, also those that changed nothing.", c->commands);
+	head(p, "kms_commands_total", "counter",
+	    "Commands that changed the state, by kind.");
+	for (unsigned i = 1; p->e == ERR_OK && i <= COMMAND_REVOKE; i++)
+		p->e = buf_printf(p->out,
+		    "kms_commands_total{kind=\"%s\"} %" PRIu64 "\n",
+		    command_kind_text((enum command_kind)i), c->effective[i]);
+}
+
+static void
+render_trust(struct page *p, const struct metrics_cluster *c)
+{
+	gauge(p, "kms_fresh", "1 when what it answers is known to be current.",
+	    c->fresh);
+	gauge(p, "kms_fenced", "1 when the anchor was not read in time.",
+	    c->fenced);
+	gauge(p, "kms_self_denied", "1 when the contract refuses this node.",
+	    c->self_denied);
+	seconds(p, "kms_confirmed_age_seconds",
+	    "Since a quorum confirmed it; -1: never.", c->confirmed_age_ms);
+	seconds(p, "kms_anchor_age_seconds",
+	    "Since the anchor was read; -1: never.", c->anchor_age_ms);
+	seconds(p, "kms_evidence_age_seconds",
+	    "Oldest evidence of another member; -1: none.",
+	    c->evidence_age_s < 0 ? -1 : c->evidence_age_s * 1000);
+	gauge(p, "kms_anchor_generation", "Generation on chain.",
+	    c->anchor_generation);
+	gauge(p, "kms_anchor_index", "Anchored entry.", c->anchor_index);
+	gauge(p, "kms_anchor_critical_index",
+	    "Last critical entry; above the anchor it has no effect yet.",
+	    c->critical_index);
+	gauge(p, "kms_disk_failed", "1 when its disk cannot be written.",
+	    c->disk_failed);
+	counter(p, "kms_store_commits_total", "Transactions of the store.",
+	    c->store_commits);
+	gauge(p, "kms_counters", "Counters of all apps.", c->counters);
+}
+
+static void
+render_links(struct page *p, const struct metrics_cluster *c)
+{
+	gauge(p, "kms_links", "Configured peers.", c->links);
+	gauge(p, "kms_links_connected", "Peers that it sends to.",
+	    c->links_connected);
+	gauge(p, "kms_links_sessions", "Peers that send to it.",
+	    c->links_sessions);
+	counter(p, "kms_links_sent_total", "Messages sent.", c->links_sent);
+	counter(p, "kms_links_dropped_total",
+	    "Messages that were not sent: raft says them again.",
+	    c->links_dropped);
+	counter(p, "kms_links_sent_bytes_total", "Bytes of those sent.",
+	    c->links_bytes);
+	counter(p, "kms_links_received_total", "Messages received.",
+	    c->links_received);
+}
+
 enum err
 metrics_render(
     struct buf *out, const struct metrics *m, const struct metrics_gauges *g)
@@ -98,6 +240,7 @@ metrics_render(
 	    "# TYPE kms_requests_total counter\n",
 	    g->phase_ready, g->chain_block, g->chain_age_s, g->sessions,
 	    g->half_open, g->records, g->epochs, g->peers_connected);
+	struct page p;
 
 	for (unsigned i = 0; e == ERR_OK && i < RQ_KINDS; i++) {
 		uint64_t all = atomic_load(&m->requests[i]);
@@ -125,5 +268,13 @@ metrics_render(
 			e = render_refusals(
 			    out, "gate", i, g->gate_refusals[i]);
 	}
-	return e == ERR_OK ? render_latency(out, m) : e;
+	if (e == ERR_OK)
+		e = render_latency(out, m);
+	p = (struct page){ .out = out, .e = e };
+	if (g->cluster != NULL) {
+		render_log(&p, g->cluster);
+		render_trust(&p, g->cluster);
+		render_links(&p, g->cluster);
+	}
+	return p.e;
 }

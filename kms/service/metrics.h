@@ -10,6 +10,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/reason.h"
+#include "kms/state/command.h"
 
 enum request_kind {
 	RQ_GET_META,
@@ -36,6 +37,24 @@ struct metrics {
 
 void metrics_latency(struct metrics *m, uint64_t us);
 
+/* The replicated log and what stands behind it, at this node. */
+struct metrics_cluster {
+	const char *role; /* "leader", "voter", "learner", "offers", "absent" */
+	bool leads, leader_known, fresh, fenced, disk_failed, self_denied;
+	uint64_t generation, term; /* of raft, within the generation */
+	uint64_t last, durable, commit, applied;
+	uint64_t voters, learners, seats;
+	int64_t confirmed_age_ms, anchor_age_ms; /* -1: never */
+	int64_t evidence_age_s; /* the oldest of a member's; -1: none */
+	uint64_t anchor_generation, anchor_index, critical_index;
+	uint64_t elections, rounds, forwarded, store_commits;
+	uint64_t counters;
+	uint64_t commands; /* applied ones, whatever came of them */
+	uint64_t effective[COMMAND_REVOKE + 1]; /* by kind: those that did */
+	uint64_t links, links_connected, links_sessions;
+	uint64_t links_sent, links_dropped, links_bytes, links_received;
+};
+
 /* Gauges of the moment; `channel_refusals` by reason. */
 struct metrics_gauges {
 	uint64_t phase_ready;
@@ -45,6 +64,7 @@ struct metrics_gauges {
 	uint64_t records, epochs, peers_connected;
 	const uint64_t *channel_refusals;
 	const uint64_t *gate_refusals;
+	const struct metrics_cluster *cluster;
 };
 
 enum err metrics_render(
