@@ -94,6 +94,15 @@ unit: $(TEST_BINS) ## build and run the unit tests (T=name for one)
 	@set -e; for t in $(if $(T),$(B)/tests/unit/test_$(T),$(TEST_BINS)); do \
 	    echo "== $$t"; $$t; done
 
+# The cluster's core in a fake world; see tests/cluster/world.h.
+WORLD := $(filter-out tests/cluster/sim.c tests/cluster/scenario%,$(wildcard tests/cluster/*.c))
+SCENARIOS := $(wildcard tests/cluster/scenario*.c)
+CLUSTER_BINS := $(B)/tests/cluster/sim $(B)/tests/cluster/scenarios
+$(B)/tests/cluster/sim: $(B)/tests/cluster/sim.o $(call obj,$(WORLD)) $(ARCHIVES)
+$(B)/tests/cluster/scenarios: $(call obj,$(SCENARIOS)) $(call obj,$(WORLD)) $(ARCHIVES)
+$(CLUSTER_BINS):
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 # A kmsd that tells a test what to look for; see tests/disclose.
 WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app,--wrap=wrap_key_generate
 $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
