@@ -408,15 +408,17 @@ core_anchor_event(struct core *c, const struct core_event *e)
 void
 core_anchor_tick(struct core *c)
 {
-	if (!c->has_view || c->o.unsafe_plain)
+	if (!c->has_view)
+		return;
+	if (c->engine != NULL && c->phase == CORE_GENESIS) {
+		genesis_seen(c);
+		return;
+	}
+	if (c->o.unsafe_plain)
 		return;
 	if (c->engine == NULL) {
 		if (c->phase == CORE_JOINING || c->phase == CORE_RECOVERING)
 			recover(c);
-		return;
-	}
-	if (c->phase == CORE_GENESIS) {
-		genesis_seen(c);
 		return;
 	}
 	if (!holds_anchor(c) || !core_leads(c) || c->phase != CORE_MEMBER)

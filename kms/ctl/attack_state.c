@@ -46,7 +46,7 @@ ask_any(struct attack *a, struct probe_answer *out, enum probe_what what)
 bool
 attack_read(struct attack *a, uint64_t *value, uint64_t *generation)
 {
-	struct probe_answer r;
+	struct probe_answer r = { 0 };
 
 	if (!ask_any(a, &r, PROBE_READ))
 		return false;
@@ -58,7 +58,7 @@ attack_read(struct attack *a, uint64_t *value, uint64_t *generation)
 bool
 attack_grow(struct attack *a, unsigned n)
 {
-	struct probe_answer r;
+	struct probe_answer r = { 0 };
 
 	for (unsigned i = 0; i < n; i++) {
 		if (!ask_any(a, &r, PROBE_INCREMENT))
@@ -77,7 +77,7 @@ bool
 attack_silent(struct attack *a, const struct lab_node *n)
 {
 	static const enum probe_what all[] = { PROBE_KEYS, PROBE_READ };
-	struct probe_answer r;
+	struct probe_answer r = { 0 };
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
 		ask(a, &r, n, all[i]);
@@ -124,7 +124,7 @@ one_state(struct attack *a)
 static bool
 one_value(struct attack *a, bool *older)
 {
-	struct probe_answer r;
+	struct probe_answer r = { 0 };
 
 	for (unsigned i = 0; i < a->l->n_nodes; i++) {
 		if (!a->l->node[i].listed)

@@ -12,6 +12,7 @@
 #include "kms/service/clusterpage.h"
 #include "kms/service/floors.h"
 #include "kms/service/genesispage.h"
+#include "kms/service/selfpage.h"
 
 #define RENDER_MS 500
 #define PAGE_LIFE_MS 5000
@@ -60,40 +61,13 @@ shown_phase(const struct admin *a)
 }
 
 static enum err
-set_measurements(json_t *o, const struct boot_info *b)
-{
-	json_t *advisories = json_array();
-	enum err e;
-
-	if ((e = json_set_str(o, "tee", tee_text(b->tee))) != ERR_OK ||
-	    (e = json_set_hex(o, "app_id", b->app_id, 20)) != ERR_OK ||
-	    (e = json_set_hex(o, "compose_hash", b->compose_hash, 32)) !=
-		ERR_OK ||
-	    (e = json_set_hex(o, "device_id", b->device_id, 32)) != ERR_OK ||
-	    (e = json_set_hex(o, "mr_aggregated", b->mr_aggregated, 32)) !=
-		ERR_OK ||
-	    (e = json_set_hex(o, "mr_system", b->mr_system, 32)) != ERR_OK ||
-	    (e = json_set_hex(o, "os_image_hash", b->os_image_hash, 32)) !=
-		ERR_OK ||
-	    (e = json_set_str(
-		 o, "tcb_status", tcb_status_text(b->tcb_status))) != ERR_OK) {
-		json_decref(advisories);
-		return e;
-	}
-	for (unsigned i = 0; i < b->n_advisories; i++)
-		(void)json_array_append_new(
-		    advisories, json_string(b->advisory[i]));
-	return json_set_new(o, "advisory_ids", advisories);
-}
-
-static enum err
 add_self(json_t *root, const struct look *l)
 {
 	json_t *o = json_object();
 	enum err e = ERR_OK;
 
 	if (l->has_self)
-		e = set_measurements(o, &l->self.boot);
+		e = selfpage_measurements(o, &l->self.boot);
 	if (e == ERR_OK)
 		e = json_set_new(o, "allowed",
 		    l->has_allowed ? json_boolean(l->allowed) : json_null());
@@ -205,39 +179,6 @@ look_at_digest(struct admin *a)
 	}
 }
 
-/* What this node tolerates in others, so that an auditor need not ask. */
-static json_t *
-policy_json(const struct attest_policy *p)
-{
-	json_t *o = json_object(), *list = json_array();
-	json_t *advisories = json_array(), *ppids = NULL;
-	char hex[33];
-
-	for (unsigned i = 0; i < TCB_STATUS_COUNT; i++)
-		if (p->status[i])
-			(void)json_array_append_new(list,
-			    json_string(tcb_status_text((enum tcb_status)i)));
-	for (unsigned i = 0; i < p->n_advisories; i++)
-		(void)json_array_append_new(
-		    advisories, json_string(p->advisory[i]));
-	for (unsigned i = 0; i < p->n_ppids; i++) {
-		if (ppids == NULL)
-			ppids = json_array();
-		(void)json_array_append_new(
-		    ppids, json_string(hex_encode(hex, p->ppid[i], 16)));
-	}
-	(void)!json_set_new(o, "allow_status", list);
-	(void)!json_set_new(o, "allow_advisory", advisories);
-	(void)!json_set_new(
-	    o, "allow_ppid", ppids != NULL ? ppids : json_string("any"));
-	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
-	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
-	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);
-	(void)!json_set_bool(o, "allow_debug", p->allow_debug);
-	(void)!json_set_bool(o, "allow_simulated", p->allow_simulated);
-	return o;
-}
-
 static json_t *
 refusals_json(const struct admin *a, const struct channel_stats *cs)
 {
@@ -287,8 +228,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	if (e != ERR_OK || (e = add_self(root, &a->look)) != ERR_OK ||
 	    (e = add_chain(root, a)) != ERR_OK ||
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
-	    (e = json_set_new(
-		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "policy",
+		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
 	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
 		ERR_OK ||
 	    (e = json_set_new(
