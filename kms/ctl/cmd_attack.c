@@ -116,14 +116,16 @@ static enum ctl_exit
 run_relay(struct ctl *c, const struct args *a)
 {
 	struct lab *l = NULL;
+	uint64_t port, to = 0;
 	enum ctl_exit rc;
-	uint64_t port;
 
-	if (args_u64(&port, a->pos[1], UINT16_MAX) != ERR_OK || port == 0)
-		return ctl_fail(c, CTL_USAGE, "%.20s: a port", a->pos[1]);
+	if (args_u64(&port, a->pos[1], UINT16_MAX) != ERR_OK || port == 0 ||
+	    (a->n_pos > 2 && args_u64(&to, a->pos[2], UINT16_MAX) != ERR_OK))
+		return ctl_fail(c, CTL_USAGE, "a port, and one to forward to");
 	if ((rc = open_lab(&l, c, a->pos[0], false)) != CTL_OK)
 		return rc;
-	if (lab_relay((uint16_t)port, l->rpc_port) != ERR_OK)
+	if (lab_relay((uint16_t)port, to != 0 ? (uint16_t)to : l->rpc_port) !=
+	    ERR_OK)
 		rc = ctl_fail(
 		    c, CTL_FAILED, "cannot listen on port %u", (unsigned)port);
 	lab_free(l);
@@ -143,7 +145,8 @@ const struct ctl_command cmd_attack[] = {
 	{ "sim probe", "DIR NODE keys|read|increment",
 	    "ask one node as an app does, once", options_probe, 3, 3,
 	    run_probe },
-	{ "sim relay", "DIR PORT", "forward to the chain (attacks use it)",
-	    NULL, 2, 2, run_relay },
+	{ "sim relay", "DIR PORT [TO]",
+	    "forward to the chain, or a port: a line to cut", NULL, 2, 3,
+	    run_relay },
 	{ .name = NULL },
 };

@@ -1,7 +1,7 @@
-/* lab_relay: the line to the chain, to be cut.
+/* lab_relay: a line, to the chain or to a node, that can be cut.
  *
- * `sim relay DIR PORT` forwards connections from a port of this machine to
- * the chain's.  Stopped by SIGSTOP it is a line that has gone silent: what
+ * `sim relay DIR PORT [TO]` forwards connections from a port of this machine
+ * to the chain's, or to another.  Stopped by SIGSTOP it is a line that has gone silent: what
  * is sent there gets no answer and no error. */
 #ifndef KMS_CTL_LAB_RELAY_H
 #define KMS_CTL_LAB_RELAY_H
