@@ -94,8 +94,17 @@ unit: $(TEST_BINS) ## build and run the unit tests (T=name for one)
 	@set -e; for t in $(if $(T),$(B)/tests/unit/test_$(T),$(TEST_BINS)); do \
 	    echo "== $$t"; $$t; done
 
+# The cluster's core in a fake world; see tests/cluster/world.h.
+WORLD := $(filter-out tests/cluster/sim.c tests/cluster/scenario%,$(wildcard tests/cluster/*.c))
+SCENARIOS := $(wildcard tests/cluster/scenario*.c)
+CLUSTER_BINS := $(B)/tests/cluster/sim $(B)/tests/cluster/scenarios
+$(B)/tests/cluster/sim: $(B)/tests/cluster/sim.o $(call obj,$(WORLD)) $(ARCHIVES)
+$(B)/tests/cluster/scenarios: $(call obj,$(SCENARIOS)) $(call obj,$(WORLD)) $(ARCHIVES)
+$(CLUSTER_BINS):
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 # A kmsd that tells a test what to look for; see tests/disclose.
-WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app
+WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app,--wrap=wrap_key_generate
 $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)
@@ -122,7 +131,7 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo lint bench
-test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose
+test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -132,7 +141,13 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 test-bins forge-build
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
-	tests/run.sh unit build/asan corpora build/asan unit $(B) forge e2e $(B)
+	tests/run.sh unit build/asan corpora build/asan unit $(B) forge e2e $(B) \
+	    chaos $(B) 20
+
+.PHONY: test-long
+test-long: deps ## what takes an hour or so: many more random runs
+	$(MAKE) -s -j2 test-bins forge-build
+	tests/run.sh chaos $(B) 200
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins
@@ -146,8 +161,14 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 	$(MAKE) -s -j2 all forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo.sh
 
+# Clients of the counters, and the check of what they were told.
+CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
+    tests/lib/counter_client.c tests/lib/history.c
+$(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 BENCH := $(sort $(wildcard tests/bench/*.c))
-$(B)/bench: $(call obj,$(BENCH)) $(ARCHIVES)
+$(B)/bench: $(call obj,$(BENCH) tests/lib/app_cvm.c) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2

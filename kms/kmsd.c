@@ -20,6 +20,7 @@
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
 #define REBIRTH_US 300000
+#define RETRY_US 5000000 /* after a start that failed */
 
 struct node {
 	struct kmsd_config cfg;
@@ -32,6 +33,7 @@ struct node {
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
+	enum err disk_trouble; /* it should be there, and cannot be used */
 	struct floors *floors;
 	struct keyring *keyring;
 	struct anchor *anchor;
@@ -110,6 +112,7 @@ open_chain(struct node *n)
 		return e;
 	ao.view = n->view;
 	memcpy(ao.contract, c->anchor_contract, sizeof ao.contract);
+	memcpy(ao.kms, c->kms_contract, sizeof ao.kms);
 	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK)
 		return e;
 	return gate_new(&n->gate, n->view, c->kms_contract);
@@ -139,6 +142,40 @@ open_verifier(struct node *n)
 	return verifier_new(&n->verifier, &o);
 }
 
+/* A folder that is damaged, or of another node or cluster.  It is a cache, so
+ * the node begins without it; but nothing is deleted. */
+static enum err
+set_aside(const char *dir)
+{
+	char old[KMSD_PATH_MAX + 32];
+	int n = snprintf(
+	    old, sizeof old, "%s.refused-%lld", dir, (long long)clock_wall_s());
+	struct refusal why;
+
+	if (n < 0 || (size_t)n >= sizeof old || rename(dir, old) != 0)
+		return ERR_IO;
+	(void)refuse(&why, REASON_ROLLBACK,
+	    "not this node's store, or damaged: moved to %s", old);
+	log_event(LOG_ERROR, "disk_refused", log_why(&why));
+	return ERR_OK;
+}
+
+/* A disk that takes nothing is found out before it is needed. */
+static enum err
+probe(struct store *s)
+{
+	enum err e = store_begin(s);
+
+	if (e == ERR_OK)
+		e = store_put(s, STORE_META, BYTES_STR("probe"),
+		    BYTES_STR("as much as a small log entry has"));
+	if (e != ERR_OK) {
+		store_abort(s);
+		return e;
+	}
+	return store_commit(s);
+}
+
 static enum err
 open_store(struct node *n)
 {
@@ -163,6 +200,18 @@ open_store(struct node *n)
 	e = tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1");
 	if (e == ERR_OK)
 		e = store_open(&n->store, &o, key);
+	if (e == ERR_CORRUPT && set_aside(dir) == ERR_OK)
+		e = store_open(&n->store, &o, key);
+	if (e == ERR_OK)
+		e = probe(n->store);
+	if (e == ERR_IO || e == ERR_LIMIT) {
+		log_event(
+		    LOG_ERROR, "disk_unusable", log_str("cause", err_text(e)));
+		store_close(n->store);
+		n->store = NULL;
+		n->disk_trouble = e;
+		e = ERR_OK;
+	}
 	secret_wipe(key, sizeof key);
 	return e;
 }
@@ -191,6 +240,7 @@ open_cluster(struct node *n)
 	const struct cluster_options co = { .loop = &n->loop,
 		.cfg = &n->cfg,
 		.store = n->store,
+		.disk_trouble = n->disk_trouble,
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.view = n->view,
@@ -364,6 +414,18 @@ on_signal(uv_signal_t *sig, int number)
 	cluster_drain(n->cluster);
 }
 
+#define REBORN "KMSD_REBORN" /* in the environment of a later life */
+
+static _Noreturn void
+reborn(char **argv, useconds_t wait_us)
+{
+	(void)usleep(wait_us);
+	(void)setenv(REBORN, "1", 1);
+	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	(void)execv("/proc/self/exe", argv);
+	abort();
+}
+
 /* This life is over.  Another one may begin: it has nothing of this one, so
  * the process is made anew (P7, P8). */
 static void
@@ -377,10 +439,9 @@ on_halt(void *cookie, enum core_halt why)
 	}
 	if (n->draining)
 		exit(0);
-	(void)usleep(REBIRTH_US);
-	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	(void)execv("/proc/self/exe", n->argv);
-	abort();
+	if (n->admin != NULL)
+		admin_over(n->admin);
+	reborn(n->argv, REBIRTH_US);
 }
 
 static void
@@ -472,8 +533,13 @@ main(int argc, char **argv)
 		free(n);
 		return rc;
 	}
-	if (start(n) != ERR_OK)
-		return 1; /* nothing is under way that needs an orderly end */
+	if (start(n) != ERR_OK) {
+		/* Nothing is under way that needs an orderly end.  Who has
+		 * been up before does not die of a passing trouble. */
+		if (getenv(REBORN) != NULL)
+			reborn(argv, RETRY_US);
+		return 1;
+	}
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&n->loop);
 	node_free(n);

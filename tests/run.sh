@@ -4,11 +4,13 @@
 #   N passed, N failed, N skipped
 # and the exit status is 0 only if nothing failed and something passed.
 #
-# usage: tests/run.sh [unit DIR | forge | e2e DIR | corpora DIR]...
+# usage: tests/run.sh [unit DIR | forge | e2e DIR | corpora DIR |
+#     chaos DIR N]...
 #   unit DIR     every test binary under DIR/tests/unit
 #   corpora DIR  every replay binary under DIR/fuzz with its corpus
 #   forge        the contracts' tests
 #   e2e DIR      every tests/e2e/*.sh, with the programs of DIR
+#   chaos DIR N  N runs of tests/chaos: failing nodes, linearizable counters
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
@@ -88,6 +90,14 @@ while [ $# -gt 0 ]; do
 			B=$2 run_tap "$(basename "$t" .sh)" timeout -k 30 900 "$t"
 		done
 		shift 2
+		;;
+	chaos)
+		echo "chaos ($2)"
+		run_tap "chaos, $3 runs" timeout -k 60 $((120 + $3 * 60)) \
+		    tests/chaos/run.sh "$2" "$3"
+		# Seeds and loads, for whoever wants to know what was tried.
+		grep -E '^(ok|# chaos)' "$tmp/tap" | cut -c1-150 | sed 's/^/    /'
+		shift 3
 		;;
 	*)
 		echo "tests/run.sh: unknown '$1'" >&2

@@ -97,13 +97,40 @@ check_bounds(const struct evidence *e, struct refusal *why)
 	return ERR_OK;
 }
 
+/* One try, with whatever collateral there is now; `*forgot` if that was the
+ * fault and it is gone. */
+static enum err
+verify_once(struct verifier *v, struct verdict *out, bool *forgot,
+    struct bytes quote, const struct dcap_need *need, int64_t now,
+    struct refusal *why)
+{
+	struct collateral c = { 0 };
+	struct refusal cause = { 0 };
+	enum err e =
+	    pccs_get(v->pccs, &c, need->fmspc, need->platform_ca, now, why);
+
+	if (e != ERR_OK)
+		return e;
+	e = dcap_verify_cached(out, v->cache, quote, &c, v->root, now, &cause);
+	if (e == ERR_OK)
+		e = evalfloor_check(v->floors, out, &cause);
+	/* Damaged or replayed: do not live with it for a day. */
+	*forgot = e == ERR_DENIED && cause.code == REASON_COLLATERAL_INVALID;
+	if (*forgot)
+		pccs_forget(v->pccs, need->fmspc, need->platform_ca);
+	if (e == ERR_DENIED)
+		*why = cause;
+	collateral_fini(&c);
+	return e;
+}
+
 static enum err
 verify_quote(struct verifier *v, struct verdict *out, struct bytes quote,
     int64_t now, struct refusal *why)
 {
-	struct collateral c = { 0 };
 	struct refusal cause = { 0 };
 	struct dcap_need need;
+	bool forgot = false;
 	enum err e = dcap_need(&need, v->cache, quote, why);
 
 	if (e != ERR_OK)
@@ -112,18 +139,14 @@ verify_quote(struct verifier *v, struct verdict *out, struct bytes quote,
 	if (need.tee != TEE_TDX)
 		return refuse(why, REASON_QUOTE_UNSUPPORTED,
 		    "TEE_TYPE: a quote of %s", tee_text(need.tee));
-	e = pccs_get(v->pccs, &c, need.fmspc, need.platform_ca, now, why);
-	if (e != ERR_OK)
-		return e;
-	e = dcap_verify_cached(out, v->cache, quote, &c, v->root, now, &cause);
-	if (e == ERR_OK)
-		e = evalfloor_check(v->floors, out, &cause);
-	/* Damaged or replayed: do not live with it for a day. */
-	if (e == ERR_DENIED && cause.code == REASON_COLLATERAL_INVALID)
-		pccs_forget(v->pccs, need.fmspc, need.platform_ca);
-	if (e == ERR_DENIED && why != NULL)
+	e = verify_once(v, out, &forgot, quote, &need, now, &cause);
+	/* That is no fault of the peer's: what was cached may be older than
+	 * what another platform's collateral has shown since, and another
+	 * provider may have better.  Once: they may all be bad. */
+	if (forgot)
+		e = verify_once(v, out, &forgot, quote, &need, now, &cause);
+	if (e != ERR_OK && why != NULL)
 		*why = cause;
-	collateral_fini(&c);
 	return e;
 }
 

@@ -51,7 +51,8 @@ void verifier_cache_stats(struct dcap_cache_stats *out, struct verifier *v);
 
 /* verifier_check verifies the evidence in full: quote, collateral, policy,
  * evaluation numbers, report data (equal to `report_data`), event log, OS
- * image.  Collateral that turns out wrong is fetched anew the next time.
+ * image.  Collateral that turns out wrong is fetched anew, once at once (from
+ * another provider, if there is one) and then the next time.
  * ERR_DENIED with the reason; ERR_AGAIN when collateral cannot be had now
  * (REASON_COLLATERAL_MISSING). */
 enum err verifier_check(struct verifier *v, struct attested *out,

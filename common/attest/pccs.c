@@ -47,6 +47,7 @@ struct entry {
 	struct key key;
 	struct collateral c; /* owns */
 	int64_t from, until; /* the common window of all four */
+	uint64_t number[PART_QE + 1]; /* evaluation numbers, as they say */
 	int64_t refresh_at;
 	uint64_t last_use;
 	size_t provider; /* whose it is */
@@ -78,7 +79,7 @@ narrow(struct entry *n, int64_t from, int64_t until)
 }
 
 static bool
-narrow_json(struct entry *n, const struct buf *text)
+narrow_json(struct entry *n, enum part part, const struct buf *text)
 {
 	const char *issued, *next;
 	int64_t from, until;
@@ -87,6 +88,8 @@ narrow_json(struct entry *n, const struct buf *text)
 		      0) == ERR_OK &&
 	    json_get_str(&issued, o, "issueDate") == ERR_OK &&
 	    json_get_str(&next, o, "nextUpdate") == ERR_OK &&
+	    json_get_u64(&n->number[part], o, "tcbEvaluationDataNumber") ==
+		ERR_OK &&
 	    tcb_date_parse(&from, issued) == ERR_OK &&
 	    tcb_date_parse(&until, next) == ERR_OK;
 
@@ -195,14 +198,14 @@ take_part(struct entry *n, enum part part, const struct fetch_reply *r)
 	case PART_TCB:
 		e = signed_part(&c->tcb_info, c->tcb_info_signature,
 		    &c->tcb_info_chain, r, "tcbInfo", "TCB-Info-Issuer-Chain");
-		if (e == ERR_OK && !narrow_json(n, &c->tcb_info))
+		if (e == ERR_OK && !narrow_json(n, part, &c->tcb_info))
 			e = ERR_MALFORMED;
 		break;
 	case PART_QE:
 		e = signed_part(&c->qe_identity, c->qe_identity_signature,
 		    &c->qe_identity_chain, r, "enclaveIdentity",
 		    "SGX-Enclave-Identity-Issuer-Chain");
-		if (e == ERR_OK && !narrow_json(n, &c->qe_identity))
+		if (e == ERR_OK && !narrow_json(n, part, &c->qe_identity))
 			e = ERR_MALFORMED;
 		break;
 	case PART_PCK_CRL:
@@ -253,7 +256,6 @@ static int64_t
 refresh_time(const struct entry *n, int64_t now)
 {
 	int64_t at = n->from + (n->until - n->from) / 2;
-
 	uint16_t chance;
 
 	if (at <= now)
@@ -394,6 +396,14 @@ static bool
 usable(const struct entry *n, int64_t now)
 {
 	return n != NULL && now >= n->from && now <= n->until;
+}
+
+/* A mirror that lags, or a replay: evalfloor.h would refuse what it gave. */
+static bool
+older(const struct entry *fresh, const struct entry *n)
+{
+	return fresh->number[PART_TCB] < n->number[PART_TCB] ||
+	    fresh->number[PART_QE] < n->number[PART_QE];
 }
 
 static void
@@ -553,6 +563,12 @@ pccs_get_for(struct pccs *p, struct collateral *out, enum tee_kind tee,
 	/* Two workers may fetch the same at once: harmless, and rare. */
 	e = fetch_entry(&fresh, p, &k, now, why);
 	(void)pthread_mutex_lock(&p->lock);
+	n = find(p, &k);
+	if (e == ERR_OK && usable(n, now) && older(&fresh, n)) {
+		p->first = (fresh.provider + 1) % p->n_providers;
+		drop(&fresh);
+		e = ERR_AGAIN;
+	}
 	if (e == ERR_OK)
 		e = copy_bundle(out, &keep(p, &fresh)->c);
 	else

@@ -4,7 +4,8 @@
  * comes is signed and verified by its user.  The cache is in memory, keyed by
  * platform; an entry is fetched anew once half its window or a day has passed
  * (up to an eighth earlier, by chance, so that a fleet does not ask at once),
- * served until its end while refreshing fails, and never used after it.
+ * served until its end while refreshing fails (or gives a lower evaluation
+ * number), and never used after it.
  *
  * Several providers are asked in turn, each for a whole bundle; the first
  * that gives one in date is asked first again.  One that answers "too many

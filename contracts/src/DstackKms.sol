@@ -13,6 +13,10 @@ import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {IAppAuth, IKmsAuth} from "./IAppAuth.sol";
 import {PolicyLog} from "./PolicyLog.sol";
 
+interface IRootRegistry {
+    function appRegistered(address appId) external;
+}
+
 interface IDstackAppSetUp {
     function initialize(
         address initialOwner,
@@ -52,6 +56,7 @@ contract DstackKms is
     bytes32 private constant AGGREGATED_MR = keccak256("kms-aggregated-mr");
     bytes32 private constant KMS_DEVICE = keccak256("kms-device");
     bytes32 private constant OS_IMAGE = keccak256("os-image");
+    bytes32 private constant ROOT_REGISTRY = keccak256("root-registry");
     bytes32 private constant UPGRADE = keccak256("implementation-upgrade");
     bytes32 private constant UP_TO_DATE = keccak256("UpToDate");
 
@@ -62,7 +67,9 @@ contract DstackKms is
     mapping(bytes32 deviceId => bool) public kmsAllowedDeviceIds; // slot 7
     mapping(bytes32 osImageHash => bool) public allowedOsImages; // slot 8
     address public appImplementation; // slot 9
-    uint256[50] private __gap; // slots 10-59
+    /// Is told of new apps, so that each gets the epoch of its day; or zero.
+    address public rootRegistry; // slot 10
+    uint256[49] private __gap; // slots 11-59
 
     /// Not indexed, unlike what one would write today: deployed indexers read
     /// the address from the data.
@@ -71,6 +78,7 @@ contract DstackKms is
     event AppDeployedViaFactory(address indexed appId, address indexed deployer);
     event KmsInfoSet(bytes k256Pubkey);
     event GatewayAppIdSet(string gatewayAppId);
+    event RootRegistrySet(address rootRegistry);
     event KmsAggregatedMrAdded(bytes32 mrAggregated);
     event KmsAggregatedMrRemoved(bytes32 mrAggregated);
     event KmsDeviceAdded(bytes32 deviceId);
@@ -217,6 +225,12 @@ contract DstackKms is
         _setAppImplementation(implementation);
     }
 
+    function setRootRegistry(address registry) external onlyOwner {
+        rootRegistry = registry;
+        emit RootRegistrySet(registry);
+        _log(ROOT_REGISTRY, registry, registry != address(0));
+    }
+
     function addKmsAggregatedMr(bytes32 mrAggregated) external onlyOwner {
         kmsAllowedAggregatedMrs[mrAggregated] = true;
         emit KmsAggregatedMrAdded(mrAggregated);
@@ -257,10 +271,16 @@ contract DstackKms is
         _log(UPGRADE, newImplementation, true);
     }
 
+    /// Registering again says so again, but does not make an app new.
     function _registerApp(address appId) private {
+        bool isNew = !registeredApps[appId];
+
         registeredApps[appId] = true;
         emit AppRegistered(appId);
         _log(REGISTERED_APP, appId, true);
+        if (isNew && rootRegistry != address(0)) {
+            IRootRegistry(rootRegistry).appRegistered(appId);
+        }
     }
 
     function _setAppImplementation(address implementation) private {

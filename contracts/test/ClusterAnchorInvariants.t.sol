@@ -134,6 +134,8 @@ contract World is AnchorTest {
         bytes32 hash = by % 3 == 0 ? from.hash : keccak256(abi.encode(index, who % 2));
         uint64 was = generations;
 
+        // Whoever has announced further on stands in the way otherwise.
+        order(0);
         order(node(who));
         recover("announce", index, hash, node(who));
         skip(WAIT);

@@ -47,6 +47,7 @@ contract StorageTest is KmsTest {
         // Under 32 bytes: left-aligned, twice the length in the last byte.
         kms.setKmsInfo(DstackKms.KmsInfo(hex"aa", hex"bbbb", hex"cccccc", hex"dddddddd"));
         kms.setGatewayAppId("any");
+        kms.setRootRegistry(stranger);
         assertEq(bytes32(number(k, 0)), bytes32(hex"aa") | bytes32(uint256(2)));
         assertEq(bytes32(number(k, 1)), bytes32(hex"bbbb") | bytes32(uint256(4)));
         assertEq(bytes32(number(k, 2)), bytes32(hex"cccccc") | bytes32(uint256(6)));
@@ -58,7 +59,9 @@ contract StorageTest is KmsTest {
         assertEq(named(k, keccak256(abi.encode(2))), MR);
         vm.stopPrank();
         for (uint256 slot = 5; slot < 60; slot++) {
-            assertEq(number(k, slot), slot == 9 ? uint160(appCode) : 0);
+            assertEq(
+                number(k, slot), slot == 9 ? uint160(appCode) : slot == 10 ? uint160(stranger) : 0
+            );
         }
     }
 

@@ -14,6 +14,7 @@
 #include "kms/cluster/cluster_int.h"
 
 #define WATCH_MS 500
+#define DISK_RETRY_MS 10000
 
 const char *
 cluster_phase_text(enum cluster_phase p)
@@ -35,218 +36,6 @@ cluster_phase_text(enum cluster_phase p)
 		return "halted";
 	}
 	return "?";
-}
-
-/* ---- what the core wants done ---- */
-
-static void
-disk_failed(struct cluster *c, enum err e)
-{
-	struct core_event ev = { .kind = CORE_MAY_LEAD };
-
-	/* The disk is a cache: this node goes on from memory, does not lead,
-	 * and says so.  What it acknowledged is on the others. */
-	c->store = NULL;
-	c->info.disk_failed = true;
-	(void)refuse(
-	    &c->info.disk, REASON_INTERNAL, "a write failed: %s", err_text(e));
-	log_event(LOG_ERROR, "store_failed", log_str("what", "log"),
-	    log_str("cause", err_text(e)));
-	ev.now_ms = clock_boot_ms();
-	(void)!core_step(c->core, &ev);
-}
-
-static void
-do_write(struct cluster *c, const struct core_write *w)
-{
-	enum err e;
-
-	if (c->store == NULL)
-		return;
-	if ((e = store_begin(c->store)) == ERR_OK) {
-		e = disklog_write(
-		    c->store, w, core_engine(c->core), c->self.incarnation);
-		if (e == ERR_OK)
-			e = store_commit(c->store);
-		else
-			store_abort(c->store);
-	}
-	if (e != ERR_OK)
-		disk_failed(c, e);
-	else
-		c->info.store_commits++;
-}
-
-static void
-finish_ticket(
-    struct cluster *c, struct ticket *t, const struct cluster_outcome *o)
-{
-	struct ticket was = *t;
-
-	*t = (struct ticket){ 0 };
-	(void)c;
-	if (was.done != NULL)
-		was.done(was.cookie, o);
-}
-
-static void
-do_done(struct cluster *c, const struct core_action *a)
-{
-	struct ticket *t = &c->ticket[a->done.ticket % CLUSTER_TICKETS];
-	struct cluster_outcome o = { .index = a->done.index,
-		.result = a->done.result };
-
-	if (t->number != a->done.ticket)
-		return;
-	switch (a->done.kind) {
-	case CORE_OK:
-		o.err = ERR_OK;
-		break;
-	case CORE_NOT_NOW:
-		o.err = ERR_AGAIN;
-		if (cluster_serves(c, &o.why) == ERR_OK)
-			(void)refuse(&o.why, REASON_NO_LEADER, "not now");
-		break;
-	case CORE_UNKNOWN:
-		o.err = ERR_TIMEOUT;
-		(void)refuse(&o.why, REASON_UNKNOWN_OUTCOME,
-		    "no answer from the leader in time");
-		break;
-	}
-	finish_ticket(c, t, &o);
-}
-
-static void
-after_chain(uv_work_t *work, int status)
-{
-	struct chain_write *w = work->data;
-	struct cluster *c = w->c;
-
-	c->chain = NULL;
-	if (status == 0 && w->err != ERR_OK)
-		log_event(LOG_WARN, "anchor_write_failed",
-		    log_u64("kind", (uint64_t)w->w.kind), log_why(&w->why));
-	else if (status == 0)
-		log_event(LOG_INFO, "anchor_written",
-		    log_u64("kind", (uint64_t)w->w.kind),
-		    log_u64("generation", w->w.to.generation),
-		    log_u64("index", w->w.to.index));
-	free(w);
-	if (!c->stopping && !c->halted)
-		watch_begin(c);
-	cluster_maybe_done(c);
-}
-
-static void
-run_chain(uv_work_t *work)
-{
-	struct chain_write *w = work->data;
-	struct epoch_roots *r = keyring_use(w->c->o.keyring, 0);
-	struct k256_secret key;
-
-	if (r == NULL) {
-		w->err = refuse(&w->why, REASON_EPOCH_CLOSED, "no roots here");
-		return;
-	}
-	w->err = anchor_key(&key, r);
-	keyring_done(w->c->o.keyring);
-	if (w->err == ERR_OK)
-		w->err = anchor_send(
-		    w->c->o.anchor, &w->w, &key, clock_wall_s(), &w->why);
-	secret_wipe(&key, sizeof key);
-}
-
-static void
-do_chain(struct cluster *c, const struct anchor_write *what)
-{
-	struct chain_write *w;
-
-	/* One at a time; the core asks again if it does not show. */
-	if (c->chain != NULL || (w = calloc(1, sizeof *w)) == NULL)
-		return;
-	w->c = c;
-	w->w = *what;
-	w->work.data = w;
-	if (uv_queue_work(c->o.loop, &w->work, run_chain, after_chain) == 0)
-		c->chain = w;
-	else
-		free(w);
-}
-
-static void
-do_event(const struct core_action *a)
-{
-	log_event(a->event.warn ? LOG_WARN : LOG_INFO, a->event.name,
-	    log_str("node", a->event.slot), log_str("detail", a->event.detail));
-}
-
-static void
-do_applied(struct cluster *c, const struct core_action *a)
-{
-	struct chain_floor f = { .has_hash = true };
-
-	c->info.effective[a->applied.command.kind]++;
-	switch (a->applied.command.kind) {
-	case COMMAND_EPOCH:
-	case COMMAND_ANCHORED:
-		keystore_adopt(c);
-		return;
-	case COMMAND_FLOOR:
-		f.number = a->applied.command.u.floor.number;
-		memcpy(f.hash, a->applied.command.u.floor.hash, 32);
-		if (c->o.view != NULL)
-			chainview_set_floor(c->o.view, &f);
-		return;
-	case COMMAND_MEMBER:
-	case COMMAND_LEFT:
-	case COMMAND_HANDOVER:
-	case COMMAND_GENERATION:
-	case COMMAND_TCB_FLOOR:
-	case COMMAND_INCREMENT:
-	case COMMAND_REVOKE:
-		return;
-	}
-}
-
-static void
-do_halt(struct cluster *c, enum core_halt why)
-{
-	c->halted = true;
-	if (why != HALT_LEFT)
-		keyring_clear(c->o.keyring);
-	log_event(why == HALT_LEFT ? LOG_INFO : LOG_ERROR, "halted",
-	    log_str("why", core_halt_text(why)));
-	if (c->o.on_halt != NULL)
-		c->o.on_halt(c->o.cookie, why);
-}
-
-static void
-perform(struct cluster *c, struct core_action *a, uint64_t *wrote)
-{
-	switch (a->kind) {
-	case CORE_WRITE:
-		do_write(c, &a->write);
-		*wrote = a->write.number;
-		return;
-	case CORE_SEND:
-		links_send(c->links, &a->send.to, buf_view(&a->send.bytes));
-		return;
-	case CORE_DONE:
-		do_done(c, a);
-		return;
-	case CORE_CHAIN:
-		do_chain(c, &a->chain);
-		return;
-	case CORE_APPLIED:
-		do_applied(c, a);
-		return;
-	case CORE_HALT:
-		do_halt(c, a->halt);
-		return;
-	case CORE_EVENT:
-		do_event(a);
-		return;
-	}
 }
 
 static void
@@ -302,7 +91,7 @@ pump(struct cluster *c)
 
 		wrote = 0;
 		while (core_next(c->core, &a)) {
-			perform(c, &a, &wrote);
+			clusteract(c, &a, &wrote);
 			core_action_fini(&a);
 		}
 		e.persisted = wrote;
@@ -388,7 +177,15 @@ on_timer(uv_timer_t *t)
 static void
 on_watch(uv_timer_t *t)
 {
-	watch_begin(t->data);
+	struct cluster *c = t->data;
+
+	if (c->o.disk_trouble != ERR_OK && !c->halted &&
+	    clock_boot_ms() - c->started_ms >= DISK_RETRY_MS) {
+		c->halted = true;
+		c->o.on_halt(c->o.cookie, HALT_DISK);
+		return;
+	}
+	watch_begin(c);
 }
 
 static void
@@ -540,6 +337,8 @@ open_core(struct cluster *c)
 
 	core_timing_default(&o.timing);
 	o.timing.fence_ms = 1000 * c->o.cfg->fence_s;
+	o.snapshot_every = c->o.cfg->snapshot_every; /* 0 in tests */
+	o.snapshot_trailing = o.snapshot_every / 8;
 	secret_random(&o.seed, sizeof o.seed);
 	if ((e = core_new(&c->core, &o)) != ERR_OK)
 		return e;
@@ -556,6 +355,12 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 		return e;
 	c->o = *o;
 	c->store = o->store;
+	c->started_ms = clock_boot_ms();
+	c->info.disk_unusable = o->disk_trouble != ERR_OK;
+	if (o->disk_trouble != ERR_OK)
+		(void)refuse(&c->info.disk, REASON_INTERNAL,
+		    "the disk cannot be written: %s",
+		    err_text(o->disk_trouble));
 	memcpy(c->self.slot, o->cfg->slot, strnlen(o->cfg->slot, SLOT_MAX - 1));
 	memcpy(c->self.incarnation, incarnation_id(o->incarnation),
 	    INCARNATION_ID_LEN);
@@ -636,7 +441,7 @@ cluster_stop(struct cluster *c, void (*done)(void *), void *cookie)
 	(void)refuse(&o.why, REASON_UNKNOWN_OUTCOME, "this node stops");
 	for (unsigned i = 0; i < CLUSTER_TICKETS; i++)
 		if (c->ticket[i].number != 0)
-			finish_ticket(c, &c->ticket[i], &o);
+			cluster_finish(c, &c->ticket[i], &o);
 	uv_close((uv_handle_t *)&c->timer, on_closed);
 	uv_close((uv_handle_t *)&c->watch_timer, on_closed);
 	uv_close((uv_handle_t *)&c->check, on_closed);

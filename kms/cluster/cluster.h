@@ -41,6 +41,9 @@ struct cluster_options {
 	uv_loop_t *loop;
 	const struct kmsd_config *cfg; /* all borrowed for the life */
 	struct store *store; /* NULL: nothing is kept on disk */
+	/* The disk should be used and cannot be: this life only says so, and
+	 * ends (HALT_DISK) to try again. */
+	enum err disk_trouble;
 	struct keyring *keyring;
 	struct gate *gate;
 	struct chainview *view;
@@ -111,8 +114,8 @@ bool cluster_genesis(const struct cluster *c, struct cluster_genesis *out);
 
 /* For operators. */
 struct cluster_info {
-	bool disk_failed; /* runs from memory since a write failed */
-	struct refusal disk; /* what the disk was refused for at start */
+	bool disk_unusable; /* this life only says so */
+	struct refusal disk; /* why the disk was refused, or cannot be used */
 	bool self_denied;
 	struct refusal waiting; /* why it is not READY */
 	int64_t anchor_read; /* unix seconds, 0: never */

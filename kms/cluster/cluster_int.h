@@ -1,8 +1,11 @@
 /* cluster_int: what the glue's files share; nobody else includes it.
  *
  *   cluster.c   the loop: events to the core, its actions carried out
+ *   clusteract.c  what the core wants done, done
+ *   clusterview.c answers without effects
  *   watch.c     a look at the chain and at ourselves, on a worker
  *   handover.c  asking other members for wrapping keys, on a worker
+ *   floorsync.c floors that all nodes share
  *   keystore.c  wrapping keys: unwrapping roots, keeping them sealed */
 #ifndef KMS_CLUSTER_CLUSTER_INT_H
 #define KMS_CLUSTER_CLUSTER_INT_H
@@ -88,7 +91,6 @@ struct cluster {
 	struct chain_write *chain; /* owns: under way */
 	uint64_t next_handover_ms;
 	uint64_t floor_at_ms; /* when a floor was last proposed */
-	uint64_t seen_changes; /* of the evaluation floors */
 
 	struct ticket {
 		uint64_t number; /* 0: free */
@@ -104,6 +106,7 @@ struct cluster {
 	} * late; /* owns: refused at once, told in the next turn */
 
 	bool halted, stopping;
+	uint64_t started_ms;
 	unsigned open_handles; /* of uv, and the links */
 	void (*done)(void *cookie);
 	void *done_cookie;
@@ -114,11 +117,21 @@ void cluster_event(struct cluster *c, struct core_event *e);
 void cluster_maybe_done(struct cluster *c);
 void cluster_tell(struct cluster *c, const struct refusal *why);
 
+/* clusteract.c: one action; `wrote` is set to the number of a write. */
+void clusteract(struct cluster *c, struct core_action *a, uint64_t *wrote);
+/* The outcome of a request goes to who waits for it. */
+void cluster_finish(
+    struct cluster *c, struct ticket *t, const struct cluster_outcome *o);
+
 /* watch.c */
 void watch_begin(struct cluster *c);
 
 /* handover.c */
 void handover_begin(struct cluster *c);
+
+/* floorsync.c */
+void floorsync_adopt(struct cluster *c);
+void floorsync_propose(struct cluster *c);
 
 /* keystore.c */
 enum err keystore_new(struct cluster *c);

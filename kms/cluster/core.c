@@ -67,6 +67,8 @@ core_halt_text(enum core_halt h)
 		return "internal";
 	case HALT_LEFT:
 		return "left";
+	case HALT_DISK:
+		return "disk";
 	}
 	return "?";
 }
@@ -327,6 +329,24 @@ note_peer(struct core *c, const struct member *who)
 	return p;
 }
 
+/* Who is not in our configuration was replaced in it, and is told so (P8); or
+ * it is in a newer one, and knows better by the index.  A follower may be the
+ * only one that an old member still knows; but who asks for its vote may also
+ * be a new member, so raft gets to see it.  True: it need not. */
+static bool
+stranger(struct core *c, const struct core_peer *p, struct bytes body)
+{
+	struct corewire m = { .type = WIRE_EVICTED,
+		.index = engine_config_index(c->engine) };
+	bool leads = core_leads(c);
+
+	if (leads ||
+	    (c->phase == CORE_MEMBER && engine_is_vote_request(body) &&
+		m.index <= engine_commit(c->engine)))
+		core_send_id(c, p->id, &m, false);
+	return leads;
+}
+
 static void
 raft_message(struct core *c, struct core_peer *p, struct bytes body)
 {
@@ -334,15 +354,8 @@ raft_message(struct core *c, struct core_peer *p, struct bytes body)
 
 	if (c->engine == NULL)
 		return;
-	/* Who is not in our configuration may be in a newer one; but then it
-	 * is not the one that was replaced in ours (P8). */
-	if (core_config_member(c, p->id) == NULL && core_leads(c)) {
-		struct corewire m = { .type = WIRE_EVICTED,
-			.index = engine_config_index(c->engine) };
-
-		core_send_id(c, p->id, &m, false);
+	if (core_config_member(c, p->id) == NULL && stranger(c, p, body))
 		return;
-	}
 	e = engine_receive(c->engine, c->now, p->id, body);
 	if (e == ERR_CORRUPT) {
 		core_tell(c, true, "forked", p->who.slot,

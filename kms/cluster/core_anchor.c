@@ -55,15 +55,30 @@ write_chain(
 
 /* ---- P6: the whole cluster is down ---- */
 
-/* Disks that count: of seats, of this generation, with the anchor inside.
- * P >= N - Q + f + 1, of the N voters in our own disk's last word. */
-static unsigned
-disks_needed(const struct core *c, unsigned n)
+/* A generation may have been opened, and its opener lost before anybody had
+ * anything of it.  Then a disk of an earlier one that holds the point at which
+ * it was opened holds all that is known. */
+static bool
+is_behind(const struct core *c)
 {
-	unsigned f = c->view.n_seats >= 3 ? 1 : 0;
-	unsigned p = n - (n / 2 + 1) + f + 1;
+	return c->disk_generation < c->view.at.generation;
+}
 
-	return p < n ? p : n;
+static bool
+holds_point(const struct core *c)
+{
+	uint8_t hash[32];
+
+	return c->disk_generation > 0 &&
+	    logcache_hash(&c->disk, c->view.at.index, hash) &&
+	    memcmp(hash, c->view.at.hash, sizeof hash) == 0;
+}
+
+/* Where the next generation would begin. */
+static uint64_t
+own_last(const struct core *c)
+{
+	return is_behind(c) ? c->view.at.index : logcache_last(&c->disk);
 }
 
 static void
@@ -82,6 +97,23 @@ disk_config(const struct core *c, struct engine_config *out)
 		*out = c->disk_snapshot.config;
 }
 
+/* Disks that count: of seats, of this generation, with the anchor inside.
+ * P >= N - Q + f + 1, of the N voters in our own disk's last word; all seats,
+ * if what we look for is that nothing of the generation is left. */
+static unsigned
+disks_needed(const struct core *c)
+{
+	struct engine_config k;
+	unsigned n, p, f = c->view.n_seats >= 3 ? 1 : 0;
+
+	if (is_behind(c))
+		return c->view.n_seats;
+	disk_config(c, &k);
+	n = core_voters(&k);
+	p = n - (n / 2 + 1) + f + 1;
+	return p < n ? p : n;
+}
+
 static bool
 counts(const struct core *c, const struct core_peer *p)
 {
@@ -90,21 +122,24 @@ counts(const struct core *c, const struct core_peer *p)
 	return p->offers && !p->certified && !p->denied && s != NULL &&
 	    memcmp(s->device_id, p->who.device_id, 32) == 0 &&
 	    c->now - p->offer_ms <= 10ull * c->o.timing.join_ms &&
-	    p->disk_generation == c->view.at.generation &&
-	    p->last >= c->view.at.index;
+	    (is_behind(c) ||
+		(p->disk_generation == c->view.at.generation &&
+		    p->last >= c->view.at.index));
 }
 
-/* ERR_OK: this disk is the best of enough. */
+/* Is this disk of the chain's history? */
 static enum err
-may_recover(struct core *c)
+check_disk(struct core *c)
 {
-	struct engine_config k;
-	uint64_t last = logcache_last(&c->disk), term = 0;
+	uint64_t last = logcache_last(&c->disk);
 	uint8_t hash[32];
-	unsigned n = 1;
 
-	(void)logcache_term(&c->disk, last, &term);
-	if (c->disk_generation != c->view.at.generation)
+	if (is_behind(c) && !holds_point(c))
+		return refuse(&c->waiting, REASON_ROLLBACK,
+		    "this disk is of generation %llu, the chain of %llu",
+		    (unsigned long long)c->disk_generation,
+		    (unsigned long long)c->view.at.generation);
+	if (c->disk_generation > c->view.at.generation)
 		return refuse(&c->waiting, REASON_ROLLBACK,
 		    "this disk is of generation %llu, the chain of %llu",
 		    (unsigned long long)c->disk_generation,
@@ -114,21 +149,34 @@ may_recover(struct core *c)
 		    "the anchor is at %llu, this disk ends at %llu",
 		    (unsigned long long)c->view.at.index,
 		    (unsigned long long)last);
-	if (!logcache_hash(&c->disk, c->view.at.index, hash)) {
-		/* Behind the snapshot: it was checked when it was made. */
-	} else if (memcmp(hash, c->view.at.hash, sizeof hash) != 0) {
+	/* Behind the snapshot: it was checked when it was made. */
+	if (logcache_hash(&c->disk, c->view.at.index, hash) && !holds_point(c))
 		return refuse(&c->waiting, REASON_ROLLBACK,
 		    "at %llu this disk has another history than the anchor",
 		    (unsigned long long)c->view.at.index);
-	}
+	return ERR_OK;
+}
+
+/* ERR_OK: this disk is the best of enough. */
+static enum err
+may_recover(struct core *c)
+{
+	uint64_t last = own_last(c), term = 0;
+	unsigned n = 1;
+	enum err e = check_disk(c);
+
+	if (e != ERR_OK)
+		return e;
+	(void)logcache_term(&c->disk, last, &term);
 	for (unsigned i = 0; i < c->n_peers; i++) {
 		const struct core_peer *p = &c->peer[i];
 		bool again = false;
 
 		if (!counts(c, p) || strcmp(p->who.slot, c->o.self.slot) == 0)
 			continue;
-		if (p->last_term > term ||
-		    (p->last_term == term && p->last > last))
+		if (p->disk_generation == c->view.at.generation &&
+		    (p->last_term > term ||
+			(p->last_term == term && p->last > last)))
 			return refuse(&c->waiting, REASON_NOT_BEST,
 			    "the disk of %s ends at %llu, this one at %llu",
 			    p->who.slot, (unsigned long long)p->last,
@@ -138,11 +186,10 @@ may_recover(struct core *c)
 			    strcmp(c->peer[j].who.slot, p->who.slot) == 0;
 		n += !again;
 	}
-	disk_config(c, &k);
-	if (!c->view.order.lossy && n < disks_needed(c, core_voters(&k)))
+	if (!c->view.order.lossy && n < disks_needed(c))
 		return refuse(&c->waiting, REASON_DISKS,
 		    "%u disks are here, %u are needed (or a lossy order)", n,
-		    disks_needed(c, core_voters(&k)));
+		    disks_needed(c));
 	if (!c->can_write)
 		return refuse(&c->waiting, REASON_NOT_READY,
 		    "the roots are not here: cannot speak for the cluster");
@@ -152,8 +199,8 @@ may_recover(struct core *c)
 static void
 own_head(const struct core *c, struct anchor_point *out)
 {
-	*out = (struct anchor_point){ .generation = c->disk_generation + 1,
-		.index = logcache_last(&c->disk) };
+	*out = (struct anchor_point){ .generation = c->view.at.generation + 1,
+		.index = own_last(c) };
 	(void)logcache_hash(&c->disk, out->index, out->hash);
 }
 
@@ -163,23 +210,34 @@ is_ours(const struct core *c, const uint8_t incarnation[static 32])
 	return memcmp(incarnation, c->o.self.incarnation, 32) == 0;
 }
 
+/* The ledger counts generations one by one; of one that was lost before it
+ * had an entry nothing but its number is known. */
+static void
+log_generation(struct core *c, uint64_t generation)
+{
+	struct command cmd = { .kind = COMMAND_GENERATION,
+		.time = (uint64_t)c->anchor_wall_s };
+
+	cmd.u.generation.generation = generation;
+	if (generation == c->generation) {
+		cmd.u.generation.lossy = c->lossy && is_ours(c, c->view.opener);
+		memcpy(cmd.u.generation.incarnation, c->view.opener,
+		    INCARNATION_ID_LEN);
+	}
+	memcpy(cmd.u.generation.slot, c->o.self.slot, SLOT_MAX);
+	core_log(c, &cmd);
+}
+
 /* The chain has opened the generation that we announced: begin it. */
 static void
 open_generation(struct core *c)
 {
-	struct command cmd = { .kind = COMMAND_GENERATION,
-		.time = (uint64_t)c->anchor_wall_s };
 	uint64_t g = c->view.at.generation;
 
 	core_start(c, c->view.at.index, g, g << 32 | 1, true);
 	c->waiting.code = REASON_NONE;
 	core_set_phase(c, CORE_MEMBER);
-	cmd.u.generation.generation = g;
-	cmd.u.generation.lossy = c->lossy;
-	memcpy(cmd.u.generation.incarnation, c->o.self.incarnation,
-	    INCARNATION_ID_LEN);
-	memcpy(cmd.u.generation.slot, c->o.self.slot, SLOT_MAX);
-	core_log(c, &cmd);
+	log_generation(c, g);
 	core_tell(c, true, "generation_opened", c->o.self.slot,
 	    "generation %llu at %llu", (unsigned long long)g,
 	    (unsigned long long)c->view.at.index);
@@ -191,8 +249,7 @@ recover(struct core *c)
 	struct anchor_point head;
 
 	own_head(c, &head);
-	if (c->disk_generation > 0 && same_point(&c->view.at, &head) &&
-	    is_ours(c, c->view.opener)) {
+	if (is_behind(c) && holds_point(c) && is_ours(c, c->view.opener)) {
 		open_generation(c);
 		return;
 	}
@@ -263,6 +320,10 @@ lead_anchor(struct core *c)
 
 	if (ledger_index(c->ledger) < c->busy_index)
 		return;
+	if (ledger_generation(c->ledger) < c->generation) {
+		log_generation(c, ledger_generation(c->ledger) + 1);
+		return;
+	}
 	if (c->view.at.generation == c->generation &&
 	    (known->generation != c->view.at.generation ||
 		known->index < c->view.at.index)) {
@@ -347,15 +408,17 @@ core_anchor_event(struct core *c, const struct core_event *e)
 void
 core_anchor_tick(struct core *c)
 {
-	if (!c->has_view || c->o.unsafe_plain)
+	if (!c->has_view)
+		return;
+	if (c->engine != NULL && c->phase == CORE_GENESIS) {
+		genesis_seen(c);
+		return;
+	}
+	if (c->o.unsafe_plain)
 		return;
 	if (c->engine == NULL) {
 		if (c->phase == CORE_JOINING || c->phase == CORE_RECOVERING)
 			recover(c);
-		return;
-	}
-	if (c->phase == CORE_GENESIS) {
-		genesis_seen(c);
 		return;
 	}
 	if (!holds_anchor(c) || !core_leads(c) || c->phase != CORE_MEMBER)

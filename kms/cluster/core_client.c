@@ -127,13 +127,35 @@ core_client_read(struct core *c, uint64_t ticket)
 	r->kind = REQUEST_READ;
 }
 
+/* What a member may ask the leader to write.  Who is a member, what is
+ * anchored and which generation it is, a leader writes by itself. */
+static bool
+may_forward(enum command_kind k)
+{
+	switch (k) {
+	case COMMAND_HANDOVER:
+	case COMMAND_FLOOR:
+	case COMMAND_TCB_FLOOR:
+	case COMMAND_INCREMENT:
+		return true;
+	case COMMAND_EPOCH:
+	case COMMAND_MEMBER:
+	case COMMAND_LEFT:
+	case COMMAND_GENERATION:
+	case COMMAND_ANCHORED:
+	case COMMAND_REVOKE:
+		return false;
+	}
+	return false;
+}
+
 static void
 forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
 {
 	struct core_request *r = NULL;
 	struct command cmd;
 
-	if (command_parse(&cmd, m->body) != ERR_OK) {
+	if (command_parse(&cmd, m->body) != ERR_OK || !may_forward(cmd.kind)) {
 		core_tell(c, true, "bad_message", "", "forwarded command");
 		return;
 	}

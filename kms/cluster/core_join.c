@@ -48,15 +48,28 @@ send_join(struct core *c)
 	core_send(c, &anybody, &m, true);
 }
 
+/* A member that nobody confirms may have been replaced, by nodes that it does
+ * not know: it knocks at every door, and is told (P8). */
+static bool
+is_lost(const struct core *c)
+{
+	return c->phase == CORE_MEMBER && !core_leads(c) &&
+	    !c->o.unsafe_plain &&
+	    c->now - c->confirmed_ms > 2ull * c->o.timing.evict_ms;
+}
+
 void
 core_join_tick(struct core *c)
 {
+	bool lost = is_lost(c);
+
 	if (c->phase != CORE_JOINING && c->phase != CORE_LEARNING &&
-	    c->phase != CORE_RECOVERING)
+	    c->phase != CORE_RECOVERING && !lost)
 		return;
 	if (c->now < c->next_join_ms)
 		return;
-	c->next_join_ms = c->now + c->o.timing.join_ms;
+	c->next_join_ms =
+	    c->now + (lost ? c->o.timing.evict_ms : c->o.timing.join_ms);
 	send_join(c);
 }
 
@@ -171,6 +184,14 @@ join_request(struct core *c, struct core_peer *p, const struct corewire *m)
 	p->match = 0;
 	if (!core_leads(c))
 		return;
+	if (m->certified && m->generation == c->generation &&
+	    core_config_member(c, p->id) == NULL) {
+		/* Whoever was never a member does not mind. */
+		struct corewire gone = { .type = WIRE_EVICTED,
+			.index = engine_config_index(c->engine) };
+
+		core_send_id(c, p->id, &gone, false);
+	}
 	for (unsigned i = 0; i < m->n_points; i++)
 		if (m->point[i].index > p->match &&
 		    m->point[i].index <= engine_commit(c->engine) &&
@@ -256,7 +277,27 @@ change(struct core *c, const struct engine_config *next, const char *what,
 	}
 }
 
-static void
+/* Could a majority of its voters commit this configuration now?  It counts
+ * from when it is in the log: one that cannot be committed blocks all. */
+static bool
+can_commit(struct core *c, const struct engine_config *k)
+{
+	unsigned alive = 0;
+
+	for (unsigned i = 0; i < k->n; i++) {
+		const struct core_peer *p = core_find_peer(c, k->member[i].id);
+
+		if (k->member[i].role != ENGINE_VOTER)
+			continue;
+		alive += k->member[i].id == c->id ||
+		    (p != NULL && !p->denied &&
+			c->now - p->heard_ms < c->o.timing.election_ms);
+	}
+	return alive > core_voters(k) / 2;
+}
+
+/* Whether it could be done. */
+static bool
 remove_member(struct core *c, unsigned at, const char *what)
 {
 	struct engine_config k = *engine_config(c->engine);
@@ -265,20 +306,26 @@ remove_member(struct core *c, unsigned at, const char *what)
 	for (unsigned i = at; i + 1 < k.n; i++)
 		k.member[i] = k.member[i + 1];
 	k.member[--k.n] = (struct engine_member){ 0 };
+	if (!can_commit(c, &k))
+		return false;
 	if (core_voters(&k) < min_voters(c))
 		core_tell(c, true, "below_quorum", "",
 		    "%u voters are left, %u seats: admit nodes",
 		    core_voters(&k), c->view.n_seats);
 	change(c, &k, what, gone.address);
+	return true;
 }
 
-static void
+static bool
 set_role(struct core *c, unsigned at, enum engine_role role, const char *what)
 {
 	struct engine_config k = *engine_config(c->engine);
 
 	k.member[at].role = role;
+	if (!can_commit(c, &k))
+		return false;
 	change(c, &k, what, k.member[at].address);
+	return true;
 }
 
 static bool
@@ -350,23 +397,25 @@ remove_one(struct core *c)
 		}
 		if (p != NULL && p->denied) {
 			p->why = LEFT_DENIED;
-			remove_member(c, i, "member_denied");
-			return true;
+			if (remove_member(c, i, "member_denied"))
+				return true;
+			continue;
 		}
 		if (!c->o.unsafe_plain &&
 		    (core_seat(c, slot) == NULL ||
 			(p != NULL && !seated(c, &p->who)))) {
 			if (p != NULL)
 				p->why = LEFT_REMOVED;
-			remove_member(c, i, "member_removed");
-			return true;
+			if (remove_member(c, i, "member_removed"))
+				return true;
+			continue;
 		}
 		if (p != NULL && p->leaves &&
 		    (m->role != ENGINE_VOTER ||
 			core_voters(k) - 1 >= min_voters(c))) {
 			p->why = LEFT_STOPPED;
-			remove_member(c, i, "member_left");
-			return true;
+			if (remove_member(c, i, "member_left"))
+				return true;
 		}
 	}
 	return false;
@@ -393,17 +442,17 @@ replace_one(struct core *c)
 			continue; /* two learners: settled from the other */
 		if (!silent(c, old, c->o.timing.evict_ms) &&
 		    !(old != NULL && old->leaves)) {
-			if (silent(c, p, c->o.timing.evict_ms)) {
-				remove_member(c, i, "learner_gone");
+			if (silent(c, p, c->o.timing.evict_ms) &&
+			    remove_member(c, i, "learner_gone"))
 				return true;
-			}
 			continue;
 		}
 		if (engine_match(c->engine, k->member[i].id) + CAUGHT_UP <
 		    engine_last(c->engine))
 			continue;
-		remove_member(c, (unsigned)(h - k->member), "member_replaced");
-		return true;
+		if (remove_member(
+			c, (unsigned)(h - k->member), "member_replaced"))
+			return true;
 	}
 	return false;
 }
@@ -428,8 +477,8 @@ promote_one(struct core *c)
 		/* I6: nobody votes with less than what is committed. */
 		if (engine_match(c->engine, p->id) < engine_commit(c->engine))
 			continue;
-		set_role(c, i, ENGINE_VOTER, "member_admitted");
-		return true;
+		if (set_role(c, i, ENGINE_VOTER, "member_admitted"))
+			return true;
 	}
 	return false;
 }
@@ -491,8 +540,8 @@ demote_one(struct core *c)
 		if (!silent(c, p, c->o.timing.demote_ms) &&
 		    !too_slow(c, p, k->member[i].id))
 			continue;
-		set_role(c, i, ENGINE_STANDBY, "voter_demoted");
-		return;
+		if (set_role(c, i, ENGINE_STANDBY, "voter_demoted"))
+			return;
 	}
 }
 

@@ -21,7 +21,7 @@ struct name {
 static struct name
 name_of(uint64_t number)
 {
-	struct name n;
+	struct name n = { 0 };
 	struct wr w = { .p = n.b, .cap = sizeof n.b };
 
 	wr_be64(&w, number);

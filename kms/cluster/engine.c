@@ -140,6 +140,15 @@ note_message(struct engine *e, const struct raft_message *m,
 	if (m->type == RAFT_APPEND_ENTRIES_RESULT && extra != NULL &&
 	    extra->stale)
 		part.append_entries_result.last_log_index = 0;
+	if (m->type == RAFT_APPEND_ENTRIES_RESULT)
+		engine_bound_result(e, &part.append_entries_result);
+	/* libraft echoes a pre-vote's term even when it refuses it for being
+	 * low: the candidate would ask for the same one for ever. */
+	if (m->type == RAFT_REQUEST_VOTE_RESULT &&
+	    m->request_vote_result.pre_vote &&
+	    !m->request_vote_result.vote_granted &&
+	    m->request_vote_result.term < engine_term(e))
+		part.request_vote_result.term = engine_term(e);
 	if (m->type != RAFT_APPEND_ENTRIES || a->n_entries <= ENGINE_BATCH)
 		return add_message(e, &part);
 	/* libraft believes that all of them are on their way. */
@@ -197,7 +206,7 @@ take_snapshot(struct engine *e, const struct raft_update *u,
 		.config_index = md->configuration_index };
 	enum err r;
 
-	assert(!e->is_installing);
+	assert(extra != NULL && !e->is_installing);
 	memcpy(s.hash, extra->hash, sizeof s.hash);
 	r = enginewire_from_raft(&s.config, &md->configuration);
 	if (r == ERR_OK)
@@ -296,6 +305,8 @@ engine_run(
 		/* Whoever made the batch, it is ours now. */
 		raft_free(u.entries.batch[0].batch);
 	}
+	if (extra != NULL && extra->term != 0)
+		engine_note_match(e, extra);
 	if ((u.flags & (RAFT_UPDATE_MESSAGES)) != 0)
 		for (unsigned i = 0; r == ERR_OK && i < u.messages.n; i++)
 			r = note_message(e, &u.messages.batch[i], extra);
@@ -332,7 +343,7 @@ engine_deadline(const struct engine *e)
 /* The only voter's election.  libraft makes it leader of the term that it
  * is in, which may have another leader: the one that made it the only voter
  * and does not know yet that this is committed.  So it first votes for
- * itself in a new term, and leads that at the next timeout. */
+ * itself in a new term. */
 static enum err
 vote_self(struct engine *e, uint64_t now_ms)
 {
@@ -353,8 +364,8 @@ vote_self(struct engine *e, uint64_t now_ms)
 	(void)logcache_term(&e->log, last, &term);
 	m.request_vote.last_log_term = term;
 	r = engine_run(e, &ev, NULL);
-	if (r == ERR_OK && engine_vote(e) == e->o.id)
-		e->own_term = engine_term(e);
+	/* The vote was no sign of another's election: time is still up. */
+	e->raft.election_timer_start = 0;
 	return r;
 }
 
@@ -362,14 +373,28 @@ enum err
 engine_tick(struct engine *e, uint64_t now_ms)
 {
 	struct raft_event ev = { .time = now_ms, .type = RAFT_TIMEOUT };
+	enum err r = ERR_OK;
 
 	if (!e->started || now_ms < raft_timeout(&e->raft))
 		return ERR_OK;
-	if (engine_state(e) == ENGINE_FOLLOWER && engine_only_voter(e) &&
-	    e->own_term != engine_term(e) && !e->is_installing &&
-	    e->durable == logcache_last(&e->log))
-		return vote_self(e, now_ms);
-	return engine_run(e, &ev, NULL);
+	switch (engine_state(e)) {
+	case ENGINE_FOLLOWER:
+		if (engine_only_voter(e) && !e->is_installing &&
+		    e->durable == logcache_last(&e->log))
+			r = vote_self(e, now_ms);
+		break;
+	case ENGINE_CANDIDATE:
+		/* Once past its pre-vote, or told to disrupt, libraft's
+		 * candidate raises the term at every timeout, also when it is
+		 * cut off or no member any more. */
+		e->raft.candidate_state.disrupt_leader = false;
+		e->raft.candidate_state.in_pre_vote = true;
+		break;
+	case ENGINE_LEADER:
+	case ENGINE_OFF:
+		break;
+	}
+	return r == ERR_OK ? engine_run(e, &ev, NULL) : r;
 }
 
 static enum err
@@ -491,16 +516,14 @@ engine_snapshot_installed(struct engine *e, uint64_t now_ms)
 		.type = RAFT_PERSISTED_SNAPSHOT,
 		.persisted_snapshot = {
 		    .metadata = e->installing, .last = true } };
-	enum err r;
 
 	if (!e->is_installing)
 		return ERR_OK;
 	e->is_installing = false;
 	if (e->durable < e->snapshot.index)
 		e->durable = e->snapshot.index;
-	r = engine_run(e, &ev, NULL);
 	engine_find_config(e);
-	return r;
+	return engine_run(e, &ev, NULL);
 }
 
 enum err
@@ -512,7 +535,10 @@ engine_compact(struct engine *e, uint64_t now_ms, uint64_t index,
 	enum err r;
 
 	assert(index <= e->durable && index <= engine_commit(e));
-	if (e->is_installing || (e->has_snapshot && index <= e->snapshot.index))
+	/* With a snapshot of entry 1 alone libraft believes that it still has
+	 * the entry, and sends it for ever. */
+	if (e->is_installing || index < 2 ||
+	    (e->has_snapshot && index <= e->snapshot.index))
 		return ERR_OK;
 	if (!logcache_term(&e->log, index, &s.term) ||
 	    !logcache_hash(&e->log, index, s.hash))

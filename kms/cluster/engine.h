@@ -99,6 +99,9 @@ enum err engine_tick(struct engine *e, uint64_t now_ms);
 enum err engine_receive(
     struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message);
 
+/* Whether a message asks for a vote; it may be anything. */
+bool engine_is_vote_request(struct bytes message);
+
 /* engine_submit appends `n` commands or barriers (leader only).
  * ERR_AGAIN: not the leader; ERR_LIMIT: one is too long; ERR_MALFORMED: a
  * configuration (engine_reconfigure takes those). */

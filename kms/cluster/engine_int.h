@@ -27,10 +27,11 @@ struct engine {
 	/* Being installed: told to libraft when it is durable. */
 	struct raft_snapshot_metadata installing;
 	bool is_installing;
+	/* Our log up to `match` is that of the leader of `match_term`. */
+	uint64_t match, match_term;
 	uint64_t held_commit; /* what is told while it is being installed */
 	uint64_t durable;
 	uint64_t open_index; /* engine_boot's `open`, until durable; 0 */
-	uint64_t own_term; /* voted for ourselves in it, as the only voter */
 	struct engine_config config;
 	uint64_t config_index;
 	struct engine_effects x; /* since the last take */
@@ -41,11 +42,16 @@ struct engine {
 struct engine_extra {
 	uint8_t hash[32]; /* AE: H of the previous entry; IS: H_last */
 	bool stale; /* of an older term than ours */
+	uint64_t term, last, last_term; /* AE, IS: up to where it goes */
 };
 
 /* One raft_step, and everything that it asks for.  `x` is for a message. */
 enum err engine_run(
     struct engine *e, struct raft_event *ev, const struct engine_extra *x);
+void engine_note_match(struct engine *e, const struct engine_extra *x);
+/* A follower's success says no more than what is the leader's. */
+void engine_bound_result(
+    const struct engine *e, struct raft_append_entries_result *r);
 /* The entries from `from` on have to be written, again or for the first
  * time. */
 void engine_note_append(struct engine *e, uint64_t from);

@@ -8,6 +8,35 @@
 
 #include "kms/cluster/engine_int.h"
 
+/* ---- what is known to be the leader's ---- */
+
+void
+engine_note_match(struct engine *e, const struct engine_extra *x)
+{
+	uint64_t ours;
+
+	if (x->term != engine_term(e) || engine_state(e) != ENGINE_FOLLOWER ||
+	    !logcache_term(&e->log, x->last, &ours) || ours != x->last_term)
+		return;
+	if (e->match_term != x->term)
+		e->match = 0;
+	e->match_term = x->term;
+	if (e->match < x->last)
+		e->match = x->last;
+}
+
+/* When entries of a former leader become durable, libraft tells the leader of
+ * today of them as if they were its own; it would count them. */
+void
+engine_bound_result(
+    const struct engine *e, struct raft_append_entries_result *r)
+{
+	uint64_t most = e->match_term == r->term ? e->match : 0;
+
+	if (r->rejected == 0 && r->last_log_index > most)
+		r->last_log_index = most;
+}
+
 /* ---- I9: one chain ---- */
 
 static bool
@@ -21,12 +50,12 @@ same_hash(const struct engine *e, uint64_t index, uint64_t term,
 	    !logcache_hash(&e->log, index, h) || memcmp(h, hash, 32) == 0;
 }
 
-static enum raft_entry_type
-raft_type(enum entry_kind k)
+static enum entry_kind
+entry_kind(enum raft_entry_type t)
 {
-	return k == ENTRY_COMMAND ? RAFT_COMMAND
-	    : k == ENTRY_BARRIER  ? RAFT_BARRIER
-				  : RAFT_CHANGE;
+	return t == RAFT_COMMAND ? ENTRY_COMMAND
+	    : t == RAFT_BARRIER  ? ENTRY_BARRIER
+				 : ENTRY_CONFIG;
 }
 
 /* The leader's chain and ours are one, as far as both have it. */
@@ -43,7 +72,7 @@ same_history(const struct engine *e, const struct raft_append_entries *a,
 
 		if (it == NULL || it->term != en->term)
 			break;
-		if (raft_type(it->kind) != en->type ||
+		if (it->kind != entry_kind(en->type) ||
 		    it->data.len != en->buf.len ||
 		    (en->buf.len > 0 &&
 			memcmp(it->data.p, en->buf.base, en->buf.len) != 0))
@@ -124,8 +153,13 @@ feed(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		.receive = { .message = m } };
 	uint64_t before = e->raft.configuration_uncommitted_index;
 	uint64_t commit = raft_commit_index(&e->raft);
+	struct engine_extra y = *x;
 	enum err r = ERR_OK;
 
+	y.term = a->term;
+	y.last = a->prev_log_index + a->n_entries;
+	y.last_term = a->n_entries > 0 ? entries[a->n_entries - 1].term
+				       : a->prev_log_term;
 	/* libraft would go back to the end of an old message. */
 	if (a->leader_commit > commit &&
 	    a->prev_log_index + a->n_entries < commit)
@@ -138,7 +172,7 @@ feed(struct engine *e, uint64_t now_ms, struct raft_message *m,
 	    holds(e, a->prev_log_index, a->prev_log_term))
 		r = engine_settle(e, now_ms, before);
 	if (r == ERR_OK)
-		r = engine_run(e, &ev, x);
+		r = engine_run(e, &ev, &y);
 	else if (a->n_entries > 0)
 		raft_free(entries[0].batch);
 	/* The payloads were taken or freed by the step; the array is ours. */
@@ -172,6 +206,48 @@ feed_parts(struct engine *e, uint64_t now_ms, const struct raft_message *m,
 	return r;
 }
 
+/* Begins the message behind our snapshot, if it begins before.  What is in
+ * the snapshot is committed, so a leader that is not stale has it.  libraft
+ * would take what it no longer has for new, and append it at the end. */
+static enum err
+skip_snapshot(const struct engine *e, struct raft_message *m,
+    const struct engine_extra *x)
+{
+	const struct engine_snapshot *s = &e->snapshot;
+	struct raft_append_entries *a = &m->append_entries;
+	uint64_t skip;
+	uint8_t hash[32];
+
+	if (!e->has_snapshot || a->prev_log_index >= s->index)
+		return ERR_OK;
+	skip = s->index - a->prev_log_index;
+	memcpy(hash, x->hash, sizeof hash);
+	for (uint64_t i = 0; skip <= a->n_entries && i < skip; i++) {
+		const struct raft_entry *en = &a->entries[i];
+
+		engine_entry_hash(hash, hash, a->prev_log_index + 1 + i,
+		    en->term, entry_kind(en->type),
+		    (struct bytes){ en->buf.base, en->buf.len });
+	}
+	if (skip <= a->n_entries &&
+	    (a->entries[skip - 1].term != s->term ||
+		memcmp(hash, s->hash, 32) != 0)) {
+		enginewire_free(m);
+		return ERR_CORRUPT;
+	}
+	a->prev_log_index = s->index;
+	a->prev_log_term = s->term;
+	if (skip >= a->n_entries) {
+		enginewire_free(m);
+		a->n_entries = 0;
+		return ERR_OK;
+	}
+	a->n_entries -= (unsigned)skip;
+	memmove(a->entries, a->entries + skip,
+	    a->n_entries * sizeof *a->entries); /* all name the one batch */
+	return ERR_OK;
+}
+
 static enum err
 receive_append(struct engine *e, uint64_t now_ms, struct raft_message *m,
     struct engine_extra *x)
@@ -188,6 +264,8 @@ receive_append(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		enginewire_free(m);
 		a->n_entries = 0;
 		x->stale = true;
+	} else if ((r = skip_snapshot(e, m, x)) != ERR_OK) {
+		return r;
 	}
 	for (unsigned i = 1; i < a->n_entries; i++)
 		parts |= a->entries[i].type == RAFT_CHANGE;
@@ -217,6 +295,9 @@ receive_snapshot(struct engine *e, uint64_t now_ms, struct raft_message *m,
 		return ERR_OK; /* raft sends it again */
 	}
 	x->stale = m->install_snapshot.term < engine_term(e);
+	x->term = m->install_snapshot.term;
+	x->last = m->install_snapshot.last_index;
+	x->last_term = m->install_snapshot.last_term;
 	return engine_run(e, &ev, x);
 }
 
@@ -226,9 +307,9 @@ is_moot(const struct engine *e, const struct raft_message *m)
 {
 	switch (m->type) {
 	case RAFT_REQUEST_VOTE_RESULT:
-		/* Too late, and its term is not the sender's. */
-		return m->request_vote_result.pre_vote &&
-		    engine_state(e) != ENGINE_CANDIDATE;
+		/* Too late.  libraft would look at what it keeps for another
+		 * state, and raise the term for an old pre-vote. */
+		return engine_state(e) != ENGINE_CANDIDATE;
 	case RAFT_TIMEOUT_NOW:
 		/* libraft would lead the term that it is in: engine_tick. */
 		return engine_only_voter(e);
@@ -276,6 +357,14 @@ engine_receive(
 	    engine_state(e) == ENGINE_LEADER) {
 		enginewire_free(&m);
 		return ERR_CORRUPT;
+	}
+	/* An old refusal of what it has by now: libraft would fall behind what
+	 * it knows, and send nothing any more. */
+	if (m.type == RAFT_APPEND_ENTRIES_RESULT &&
+	    m.append_entries_result.rejected <= engine_match(e, from)) {
+		if (m.append_entries_result.rejected > 0)
+			m.append_entries_result.last_log_index = 0;
+		m.append_entries_result.rejected = 0;
 	}
 	if (m.type == RAFT_APPEND_ENTRIES)
 		return receive_append(e, now_ms, &m, &x);

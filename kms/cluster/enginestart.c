@@ -131,7 +131,6 @@ engine_start(struct engine *e, uint64_t now_ms, const struct engine_boot *b)
 		if (b->open.n == 0)
 			ev.start.term++;
 		ev.start.voted_for = e->o.id;
-		e->own_term = ev.start.term;
 	}
 	e->x.meta = true;
 	r = engine_run(e, &ev, NULL);

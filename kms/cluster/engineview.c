@@ -104,6 +104,12 @@ engine_entry(const struct engine *e, uint64_t index, struct engine_entry *out)
 }
 
 bool
+engine_is_vote_request(struct bytes message)
+{
+	return message.len > 0 && message.p[0] == RAFT_REQUEST_VOTE;
+}
+
+bool
 engine_hash(const struct engine *e, uint64_t index, uint8_t out[static 32])
 {
 	return logcache_hash(&e->log, index, out);

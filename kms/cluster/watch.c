@@ -9,8 +9,6 @@
 #include "common/base/secret.h"
 #include "kms/cluster/cluster_int.h"
 
-#define FLOOR_EVERY_MS 30000 /* between two proposals of a chain floor */
-
 /* ---- on the worker ---- */
 
 static enum err
@@ -112,7 +110,7 @@ boot(struct cluster *c, const struct watch *w)
 {
 	struct core_event e = { .kind = CORE_BOOT };
 
-	if (c->booted)
+	if (c->booted || c->o.disk_trouble != ERR_OK)
 		return;
 	memcpy(c->self.device_id, w->self.boot.device_id, 32);
 	memcpy(c->self.mr_aggregated, w->self.boot.mr_aggregated, 32);
@@ -190,29 +188,6 @@ tell_genesis_done(struct cluster *c)
 	c->told_genesis_done = true;
 }
 
-/* The highest block that this node has seen becomes everybody's, now and
- * then: a restart, or another node, cannot go back behind it. */
-static void
-propose_floor(struct cluster *c)
-{
-	struct command cmd = { .kind = COMMAND_FLOOR };
-	struct chain_floor f = { 0 };
-	uint8_t hash[32];
-
-	if (c->o.view == NULL || cluster_phase(c) != PHASE_READY ||
-	    engine_state(core_engine(c->core)) != ENGINE_LEADER ||
-	    (c->floor_at_ms != 0 &&
-		clock_boot_ms() - c->floor_at_ms < FLOOR_EVERY_MS))
-		return;
-	chainview_floor(c->o.view, &f);
-	if (!f.has_hash || f.number <= ledger_floor(core_ledger(c->core), hash))
-		return;
-	c->floor_at_ms = clock_boot_ms();
-	cmd.u.floor.number = f.number;
-	memcpy(cmd.u.floor.hash, f.hash, sizeof f.hash);
-	cluster_submit(c, &cmd, NULL, NULL);
-}
-
 static void
 apply_outcome(struct cluster *c, struct watch *w)
 {
@@ -247,12 +222,13 @@ apply_outcome(struct cluster *c, struct watch *w)
 		links_drop(c->links, w->peer[i].incarnation);
 	}
 	e = (struct core_event){ .kind = CORE_MAY_LEAD,
-		.may_lead = !w->self_denied && !c->info.disk_failed };
+		.may_lead = !w->self_denied };
 	cluster_event(c, &e);
 	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
 		begin_genesis(c, w);
 	keystore_adopt(c);
-	propose_floor(c);
+	floorsync_adopt(c);
+	floorsync_propose(c);
 	if (w->why.code != REASON_NONE && cluster_phase(c) != PHASE_READY)
 		cluster_tell(c, &w->why);
 }

@@ -38,6 +38,7 @@ struct ctl_command {
 /* The tables, one per file of commands; an entry without name ends each. */
 extern const struct ctl_command cmd_anchor[];
 extern const struct ctl_command cmd_app[];
+extern const struct ctl_command cmd_attack[];
 extern const struct ctl_command cmd_collateral[];
 extern const struct ctl_command cmd_compose[];
 extern const struct ctl_command cmd_counter[];

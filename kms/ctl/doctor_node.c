@@ -223,10 +223,11 @@ disk(struct doctor *d, const json_t *s, const char *name)
 
 	if (fleet_is(v, "failed")) {
 		doctor_say(d, true, name, "disk_failed",
-		    "it runs from memory: %s", fleet_str(t, "detail"));
+		    "its disk cannot be written, so it takes no part: %s",
+		    fleet_str(t, "detail"));
 		doctor_do(d,
-		    "free or replace the disk, then `kmsctl node drain %s` "
-		    "and start it again",
+		    "free or replace the disk of %s: it looks again every ten "
+		    "seconds",
 		    name);
 	} else if (json_is_object(t)) {
 		doctor_say(d, !is(s, "phase", "ready"), name, "disk_refused",

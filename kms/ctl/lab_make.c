@@ -154,7 +154,32 @@ make_pki(const struct lab *l)
 }
 
 static enum err
-write_node(const struct lab *l, const struct lab_node *n, bool genesis)
+write_peers(struct buf *y, const struct lab *l, const struct lab_node *n,
+    const struct lab_node_wishes *w)
+{
+	enum err e = ERR_OK;
+	unsigned told = 0;
+
+	for (unsigned i = 0; e == ERR_OK && !w->strangers && i < l->n_nodes;
+	     i++) {
+		if (strcmp(l->node[i].name, n->name) == 0 ||
+		    strcmp(l->node[i].name, w->slot) == 0)
+			continue;
+		e = buf_printf(y, "%s  - 'tcp://127.0.0.1:%u'\n",
+		    told++ == 0 ? "peers:\n" : "", l->node[i].listen_port);
+	}
+	for (unsigned i = 0; e == ERR_OK && i < w->n_peers; i++) {
+		if (w->peer[i].listen_port == n->listen_port)
+			continue;
+		e = buf_printf(y, "%s  - 'tcp://127.0.0.1:%u'\n",
+		    told++ == 0 ? "peers:\n" : "", w->peer[i].listen_port);
+	}
+	return e;
+}
+
+enum err
+lab_write_node(const struct lab *l, const struct lab_node *n,
+    const struct lab_node_wishes *w)
 {
 	char dir[LAB_PATH_MAX], path[LAB_PATH_MAX], pccs[CONTRACT_URL_MAX],
 	    rpc[CONTRACT_URL_MAX], kms[41], anchor[41];
@@ -166,6 +191,9 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 		return e;
 	lab_pccs_url(pccs, l);
 	lab_rpc_url(rpc, l);
+	if (w->rpc_port != 0)
+		(void)snprintf(
+		    rpc, sizeof rpc, "http://127.0.0.1:%u", w->rpc_port);
 	hex_encode(kms, l->kms, 20);
 	hex_encode(anchor, l->anchor, 20);
 	e = buf_printf(&y,
@@ -192,20 +220,27 @@ write_node(const struct lab *l, const struct lab_node *n, bool genesis)
 	    "attestation:\n"
 	    "  pccs_url: '%s'\n"
 	    "  insecure_simulated_root: '%s/sim-root.der'\n",
-	    n->name, n->listen_port, n->admin_port, dir,
-	    genesis ? "true" : "false", rpc, l->chain_id, kms, anchor, l->dir,
-	    n->host, l->dir, n->image, l->dir, pccs, l->dir);
-	for (unsigned i = 0, told = 0; e == ERR_OK && i < l->n_nodes; i++) {
-		if (&l->node[i] == n || strcmp(l->node[i].name, n->name) == 0)
-			continue;
-		e = buf_printf(&y, "%s  - 'tcp://127.0.0.1:%u'\n",
-		    told++ == 0 ? "peers:\n" : "", l->node[i].listen_port);
-	}
+	    w->slot, n->listen_port, n->admin_port, dir,
+	    w->genesis ? "true" : "false", rpc, l->chain_id, kms, anchor,
+	    l->dir, n->host, l->dir, n->image, l->dir, pccs, l->dir);
+	if (e == ERR_OK && w->snapshot_every != 0)
+		e = buf_printf(&y, "snapshot_every: %u\n", w->snapshot_every);
+	if (e == ERR_OK)
+		e = write_peers(&y, l, n, w);
 	lab_path(path, l, "kms/%s/kmsd.yaml", n->name);
 	if (e == ERR_OK)
 		e = file_write(path, y.p, y.len, 0600);
 	buf_fini(&y);
 	return e;
+}
+
+enum err
+lab_write_listed(const struct lab *l, const struct lab_node *n)
+{
+	const struct lab_node_wishes w = { .slot = n->name,
+		.genesis = n == &l->node[0] };
+
+	return lab_write_node(l, n, &w);
 }
 
 static enum err
@@ -236,7 +271,7 @@ make_nodes(struct lab *l, unsigned n_nodes)
 	lab_path(path, l, "kms/app-compose.json");
 	e = file_write(path, kms_compose, sizeof kms_compose - 1, 0600);
 	for (unsigned i = 0; e == ERR_OK && i < n_nodes; i++)
-		e = write_node(l, &l->node[i], i == 0);
+		e = lab_write_listed(l, &l->node[i]);
 	return e;
 }
 
@@ -308,7 +343,7 @@ lab_add_node(struct lab *l, const char *name, const char *host,
 	n->listen_port = port[0];
 	n->admin_port = port[1];
 	n->listed = listed;
-	if ((e = write_node(l, n, false)) != ERR_OK)
+	if ((e = lab_write_listed(l, n)) != ERR_OK)
 		return e;
 	l->n_nodes++;
 	return lab_save(l);

@@ -17,6 +17,22 @@ enum err lab_make(struct lab *l, unsigned n_nodes, const char *more_hosts,
 enum err lab_add_node(struct lab *l, const char *name, const char *host,
     const char *image, bool listed);
 
+/* What is in a node's kmsd.yaml besides what all have. */
+struct lab_node_wishes {
+	const char *slot;
+	bool genesis;
+	uint16_t rpc_port; /* 0: the chain's own */
+	unsigned snapshot_every; /* 0: kmsd's default */
+	bool strangers; /* the lab's nodes are no peers of it */
+	const struct lab_node *peer; /* more peers: borrows n_peers of them */
+	unsigned n_peers; /* its own entry is left out */
+};
+/* lab_write_node writes the configuration of `n`, which need not be one of
+ * the lab's own; lab_write_listed that of a node as `sim up` knows it. */
+enum err lab_write_node(const struct lab *l, const struct lab_node *n,
+    const struct lab_node_wishes *w);
+enum err lab_write_listed(const struct lab *l, const struct lab_node *n);
+
 /* lab_write_agent writes agent.yaml of an app, which pins the root. */
 enum err lab_write_agent(const struct lab *l, const struct lab_app *a,
     const struct k256_pub *root, unsigned boot_deadline_s);

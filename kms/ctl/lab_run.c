@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -45,9 +46,8 @@ lab_runs(const struct lab *l, const char *name, pid_t *pid)
 	return proc_alive(path, pid);
 }
 
-/* launch starts a program under `name`; fine if it runs already. */
-static enum ctl_exit
-launch(const struct ctl *c, const struct lab *l, const char *name,
+enum ctl_exit
+lab_launch(const struct ctl *c, const struct lab *l, const char *name,
     const char *const *argv)
 {
 	char pid[LAB_PATH_MAX], log[LAB_PATH_MAX];
@@ -112,7 +112,7 @@ lab_start_chain(const struct ctl *c, const struct lab *l)
 	lab_path(state, l, "chain/state.json");
 	(void)snprintf(port, sizeof port, "%u", l->rpc_port);
 	(void)snprintf(id, sizeof id, "%" PRIu64, l->chain_id);
-	if ((rc = launch(c, l, LAB_CHAIN, argv)) != CTL_OK)
+	if ((rc = lab_launch(c, l, LAB_CHAIN, argv)) != CTL_OK)
 		return rc;
 	while (!chain_answers(l)) {
 		if (!lab_runs(l, LAB_CHAIN, NULL))
@@ -253,7 +253,7 @@ lab_start_pccs(const struct ctl *c, const struct lab *l)
 
 	if (lab_program(self, "kmsctl") != ERR_OK)
 		return no_program(c, "kmsctl");
-	if ((rc = launch(c, l, LAB_PCCS, argv)) != CTL_OK)
+	if ((rc = lab_launch(c, l, LAB_PCCS, argv)) != CTL_OK)
 		return rc;
 	lab_pccs_url(url, l);
 	for (;;) {
@@ -284,7 +284,7 @@ lab_start_node(
 	if (lab_program(kmsd, "kmsd") != ERR_OK)
 		return no_program(c, "kmsd");
 	lab_path(yaml, l, "kms/%s/kmsd.yaml", n->name);
-	if ((rc = launch(c, l, n->name, argv)) != CTL_OK)
+	if ((rc = lab_launch(c, l, n->name, argv)) != CTL_OK)
 		return rc;
 	lab_admin_url(url, n);
 	while (admin_get(&v, url, "/status", ANSWER_MS) != ERR_OK) {
@@ -461,7 +461,7 @@ lab_start_agent(const struct ctl *c, const struct lab *l,
 	lab_path(socket, l, "apps/%s/dstack.sock", a->name);
 	lab_log_path(log, l, a->name);
 	from = size_of(log);
-	if ((rc = launch(c, l, a->name, argv)) != CTL_OK)
+	if ((rc = lab_launch(c, l, a->name, argv)) != CTL_OK)
 		return rc;
 	for (;;) {
 		bool runs = lab_runs(l, a->name, NULL), more;
@@ -499,6 +499,35 @@ lab_stop(const struct ctl *c, const struct lab *l, const char *name, int sig)
 	return CTL_OK;
 }
 
+/* What an attack was interrupted at: the copies of nodes, the relay. */
+static enum ctl_exit
+stop_strangers(const struct ctl *c, const struct lab *l)
+{
+	char path[LAB_PATH_MAX], name[LAB_NAME_MAX];
+	enum ctl_exit rc = CTL_OK;
+	const struct dirent *at;
+	DIR *d;
+
+	lab_path(path, l, "run");
+	if ((d = opendir(path)) == NULL)
+		return CTL_OK;
+	while ((at = readdir(d)) != NULL) {
+		size_t n = strcspn(at->d_name, ".");
+
+		if (n == 0 || n >= sizeof name ||
+		    strcmp(at->d_name + n, ".pid") != 0)
+			continue;
+		memcpy(name, at->d_name, n);
+		name[n] = '\0';
+		if (strcmp(name, LAB_PCCS) != 0 &&
+		    strcmp(name, LAB_CHAIN) != 0 &&
+		    lab_stop(c, l, name, SIGKILL) != CTL_OK)
+			rc = CTL_FAILED;
+	}
+	(void)closedir(d);
+	return rc;
+}
+
 enum ctl_exit
 lab_stop_all(const struct ctl *c, const struct lab *l)
 {
@@ -510,6 +539,8 @@ lab_stop_all(const struct ctl *c, const struct lab *l)
 	for (unsigned i = 0; i < l->n_nodes; i++)
 		if (lab_stop(c, l, l->node[i].name, SIGTERM) != CTL_OK)
 			rc = CTL_FAILED;
+	if (stop_strangers(c, l) != CTL_OK)
+		rc = CTL_FAILED;
 	if (lab_stop(c, l, LAB_PCCS, SIGTERM) != CTL_OK)
 		rc = CTL_FAILED;
 	if (lab_stop(c, l, LAB_CHAIN, SIGTERM) != CTL_OK)

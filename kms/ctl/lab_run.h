@@ -11,6 +11,10 @@
 #define LAB_PCCS "pccs"
 #define LAB_STOP_MS 10000
 
+/* lab_launch starts a program as `name`; fine if it runs already. */
+enum ctl_exit lab_launch(const struct ctl *c, const struct lab *l,
+    const char *name, const char *const *argv);
+
 /* Each does nothing if it runs already, and returns once it answers. */
 enum ctl_exit lab_start_chain(const struct ctl *c, const struct lab *l);
 enum ctl_exit lab_start_pccs(const struct ctl *c, const struct lab *l);
@@ -30,7 +34,7 @@ enum ctl_exit lab_await_phase(const struct ctl *c, const struct lab *l,
     const struct lab_node *n, const char *phase, uint64_t limit_ms);
 
 /* lab_stop ends one program by its name; lab_stop_all all of them, agents
- * first and the chain last. */
+ * first and the chain last, and whatever else has a pid file. */
 enum ctl_exit lab_stop(
     const struct ctl *c, const struct lab *l, const char *name, int sig);
 enum ctl_exit lab_stop_all(const struct ctl *c, const struct lab *l);

@@ -1,6 +1,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/attest/attestation.h"
 #include "common/base/hex.h"
 #include "common/base/json.h"
@@ -140,6 +142,24 @@ done:
 	return e;
 }
 
+/* Base64 with white space anywhere, as many tools print a quote. */
+static enum err
+unbase64(struct buf *out, struct bytes in)
+{
+	enum err e = buf_reserve(out, in.len / 4 * 3 + 3);
+
+	if (e != ERR_OK)
+		return e;
+	if (sodium_base642bin(out->p, out->cap, (const char *)in.p, in.len,
+		" \t\r\n", &out->len, NULL,
+		sodium_base64_VARIANT_ORIGINAL) != 0 ||
+	    out->len == 0) {
+		out->len = 0;
+		return ERR_MALFORMED;
+	}
+	return ERR_OK;
+}
+
 /* Bytes as they are, or a dstack attestation, which begins with its version
  * and platform, both 0: no quote does. */
 static enum err
@@ -171,6 +191,8 @@ quotefile_read(struct quotefile *out, struct bytes in, struct refusal *why)
 		e = read_json(&f, v, why);
 	else if (unhex(&raw, in) == ERR_OK)
 		e = read_raw(&f, buf_view(&raw), "hex text");
+	else if (unbase64(&raw, in) == ERR_OK)
+		e = read_raw(&f, buf_view(&raw), "base64 text");
 	else
 		e = read_raw(&f, in, "binary");
 	if (e == ERR_OK) {

@@ -1,7 +1,7 @@
 /* quotefile: which evidence is in this file?
  *
  * The bytes decide, never the name: a raw quote, report or document, the
- * same as hex text, the reply of GetQuote (JSON: quote, event_log,
+ * same as hex or base64 text, the reply of GetQuote (JSON: quote, event_log,
  * vm_config, report_data), the reply of Attest (JSON: attestation) or the
  * attestation's own bytes.  Nothing is verified here, and bytes that are
  * nothing else are taken for an Intel quote, whose parser says why not. */

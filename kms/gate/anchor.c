@@ -19,6 +19,7 @@
 struct anchor {
 	struct chainview *view; /* borrows */
 	struct anchorabi_at at;
+	uint8_t kms[20];
 	unsigned timeout_ms;
 	unsigned n_urls;
 	char *url[LIMIT_CHAIN_ENDPOINTS]; /* owns */
@@ -54,6 +55,7 @@ anchor_new(struct anchor **out, const struct anchor_options *o)
 	a->view = o->view;
 	a->at.chain_id = o->chain_id;
 	memcpy(a->at.contract, o->contract, sizeof a->at.contract);
+	memcpy(a->kms, o->kms, sizeof a->kms);
 	a->timeout_ms = o->timeout_ms;
 	for (; a->n_urls < o->n_urls; a->n_urls++)
 		if ((a->url[a->n_urls] = strdup(o->urls[a->n_urls])) == NULL) {
@@ -90,6 +92,7 @@ static enum err
 read_state(struct anchor *a, int64_t now, struct anchor_state *out,
     struct refusal *why)
 {
+	static const uint8_t nobody[20];
 	struct refusal reason = { .code = REASON_NONE };
 	struct buf call = { 0 }, answer = { 0 };
 	struct anchor_state s;
@@ -111,6 +114,9 @@ read_state(struct anchor *a, int64_t now, struct anchor_state *out,
 		e = unreadable(why, "is there a contract at the address?");
 	} else if (anchorabi_state(&s, buf_view(&answer)) != ERR_OK) {
 		e = unreadable(why, "not a state that it can be in");
+	} else if (memcmp(a->kms, nobody, sizeof nobody) != 0 &&
+	    memcmp(a->kms, s.kms, sizeof s.kms) != 0) {
+		e = unreadable(why, "it is another KMS contract's");
 	} else {
 		s.v.block = at;
 		*out = s;

@@ -51,6 +51,7 @@ struct anchor_options {
 	struct chainview *view; /* borrowed for the life */
 	uint64_t chain_id;
 	uint8_t contract[20];
+	uint8_t kms[20]; /* whose anchor it must be; zero: anybody's */
 	/* Where transactions go, in this order until one takes it. */
 	const char *const *urls; /* copied */
 	unsigned n_urls;

@@ -12,8 +12,10 @@
 #include "kms/service/clusterpage.h"
 #include "kms/service/floors.h"
 #include "kms/service/genesispage.h"
+#include "kms/service/selfpage.h"
 
 #define RENDER_MS 500
+#define PAGE_LIFE_MS 5000
 #define DIGEST_OFTEN 1000 /* counters */
 #define DIGEST_MS 10000
 
@@ -26,17 +28,20 @@ struct admin {
 	bool working, stopping, timer_closed;
 	void (*done)(void *cookie);
 	void *done_cookie;
-	/* What the worker found out about ourselves and the chain. */
+	/* What the worker found out about ourselves and the chain; it may take
+	 * as long as the chain does, and the pages do not wait for it. */
 	struct look {
 		bool has_self, has_block, has_allowed;
 		bool allowed;
 		struct attested self;
 		struct refusal self_why, chain_why;
 		struct chain_block block;
-		struct genesispage genesis;
-	} look;
+	} look, next; /* `next` is the worker's while it works */
+	struct genesispage page; /* the same */
+	bool has_genesis; /* as of the last time that it was not */
 	pthread_mutex_t lock; /* of the pages */
 	struct buf status, metrics, genesis;
+	uint64_t rendered_ms; /* on the clock that no freeze stops */
 	bool ready;
 	uint8_t digest[32];
 	uint64_t digest_index, digest_ms;
@@ -52,36 +57,7 @@ shown_phase(const struct admin *a)
 {
 	enum cluster_phase p = cluster_phase(a->o.cluster);
 
-	return p == PHASE_GENESIS && !genesispage_ready(&a->look.genesis)
-	    ? PHASE_STARTING
-	    : p;
-}
-
-static enum err
-set_measurements(json_t *o, const struct boot_info *b)
-{
-	json_t *advisories = json_array();
-	enum err e;
-
-	if ((e = json_set_str(o, "tee", tee_text(b->tee))) != ERR_OK ||
-	    (e = json_set_hex(o, "app_id", b->app_id, 20)) != ERR_OK ||
-	    (e = json_set_hex(o, "compose_hash", b->compose_hash, 32)) !=
-		ERR_OK ||
-	    (e = json_set_hex(o, "device_id", b->device_id, 32)) != ERR_OK ||
-	    (e = json_set_hex(o, "mr_aggregated", b->mr_aggregated, 32)) !=
-		ERR_OK ||
-	    (e = json_set_hex(o, "mr_system", b->mr_system, 32)) != ERR_OK ||
-	    (e = json_set_hex(o, "os_image_hash", b->os_image_hash, 32)) !=
-		ERR_OK ||
-	    (e = json_set_str(
-		 o, "tcb_status", tcb_status_text(b->tcb_status))) != ERR_OK) {
-		json_decref(advisories);
-		return e;
-	}
-	for (unsigned i = 0; i < b->n_advisories; i++)
-		(void)json_array_append_new(
-		    advisories, json_string(b->advisory[i]));
-	return json_set_new(o, "advisory_ids", advisories);
+	return p == PHASE_GENESIS && !a->has_genesis ? PHASE_STARTING : p;
 }
 
 static enum err
@@ -91,7 +67,7 @@ add_self(json_t *root, const struct look *l)
 	enum err e = ERR_OK;
 
 	if (l->has_self)
-		e = set_measurements(o, &l->self.boot);
+		e = selfpage_measurements(o, &l->self.boot);
 	if (e == ERR_OK)
 		e = json_set_new(o, "allowed",
 		    l->has_allowed ? json_boolean(l->allowed) : json_null());
@@ -203,39 +179,6 @@ look_at_digest(struct admin *a)
 	}
 }
 
-/* What this node tolerates in others, so that an auditor need not ask. */
-static json_t *
-policy_json(const struct attest_policy *p)
-{
-	json_t *o = json_object(), *list = json_array();
-	json_t *advisories = json_array(), *ppids = NULL;
-	char hex[33];
-
-	for (unsigned i = 0; i < TCB_STATUS_COUNT; i++)
-		if (p->status[i])
-			(void)json_array_append_new(list,
-			    json_string(tcb_status_text((enum tcb_status)i)));
-	for (unsigned i = 0; i < p->n_advisories; i++)
-		(void)json_array_append_new(
-		    advisories, json_string(p->advisory[i]));
-	for (unsigned i = 0; i < p->n_ppids; i++) {
-		if (ppids == NULL)
-			ppids = json_array();
-		(void)json_array_append_new(
-		    ppids, json_string(hex_encode(hex, p->ppid[i], 16)));
-	}
-	(void)!json_set_new(o, "allow_status", list);
-	(void)!json_set_new(o, "allow_advisory", advisories);
-	(void)!json_set_new(
-	    o, "allow_ppid", ppids != NULL ? ppids : json_string("any"));
-	(void)!json_set_new(o, "grace_s", json_integer(p->grace_s));
-	(void)!json_set_u64(o, "min_tcb_eval", p->min_tcb_eval);
-	(void)!json_set_u64(o, "min_qe_eval", p->min_qe_eval);
-	(void)!json_set_bool(o, "allow_debug", p->allow_debug);
-	(void)!json_set_bool(o, "allow_simulated", p->allow_simulated);
-	return o;
-}
-
 static json_t *
 refusals_json(const struct admin *a, const struct channel_stats *cs)
 {
@@ -285,8 +228,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	if (e != ERR_OK || (e = add_self(root, &a->look)) != ERR_OK ||
 	    (e = add_chain(root, a)) != ERR_OK ||
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
-	    (e = json_set_new(
-		 root, "policy", policy_json(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "policy",
+		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
 	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
 		ERR_OK ||
 	    (e = json_set_new(
@@ -353,10 +296,14 @@ publish(struct admin *a)
 	struct channel_stats cs;
 
 	channel_server_stats(a->o.server, &cs);
+	if (!a->working)
+		a->has_genesis = genesispage_ready(&a->page);
 	if (render_status(a, &cs, &status) != ERR_OK ||
 	    render_metrics(a, &cs, &metrics) != ERR_OK ||
-	    genesispage_render(&genesis, &a->look.genesis,
-		core_self(cluster_core(a->o.cluster))->incarnation) != ERR_OK) {
+	    (!a->working &&
+		genesispage_render(&genesis, &a->page,
+		    core_self(cluster_core(a->o.cluster))->incarnation) !=
+		    ERR_OK)) {
 		log_plain(LOG_WARN, "status_not_rendered");
 	} else {
 		struct buf old[3];
@@ -364,10 +311,12 @@ publish(struct admin *a)
 		(void)pthread_mutex_lock(&a->lock);
 		old[0] = a->status;
 		old[1] = a->metrics;
-		old[2] = a->genesis;
+		old[2] = a->working ? genesis : a->genesis;
 		a->status = status;
 		a->metrics = metrics;
-		a->genesis = genesis;
+		if (!a->working)
+			a->genesis = genesis;
+		a->rendered_ms = clock_boot_ms();
 		/* It may be cut off, and serve nobody. */
 		a->ready = cluster_phase(a->o.cluster) == PHASE_READY &&
 		    cluster_serves(a->o.cluster, NULL) == ERR_OK &&
@@ -388,7 +337,7 @@ static void
 run_look(uv_work_t *w)
 {
 	struct admin *a = w->data;
-	struct look *l = &a->look;
+	struct look *l = &a->next;
 	int64_t now = clock_wall_s();
 	enum err e;
 
@@ -401,7 +350,7 @@ run_look(uv_work_t *w)
 		e = self_allowed(a->o.self, now, &l->self_why);
 	l->has_allowed = e == ERR_OK || e == ERR_DENIED;
 	l->allowed = e == ERR_OK;
-	genesispage_quote(&l->genesis, a->o.cfg, a->o.self,
+	genesispage_quote(&a->page, a->o.cfg, a->o.self,
 	    core_self(cluster_core(a->o.cluster))->incarnation);
 }
 
@@ -418,6 +367,8 @@ after_look(uv_work_t *w, int status)
 	struct admin *a = w->data;
 
 	a->working = false;
+	if (status == 0)
+		a->look = a->next;
 	if (status == 0 && !a->stopping)
 		publish(a);
 	maybe_done(a);
@@ -428,13 +379,19 @@ on_timer(uv_timer_t *t)
 {
 	struct admin *a = t->data;
 
-	if (a->working || a->stopping)
+	if (a->stopping)
 		return;
 	if (atomic_exchange(&a->wants_drain, false))
 		cluster_drain(a->o.cluster);
 	if (atomic_exchange(&a->wants_checkpoint, false))
 		cluster_checkpoint(a->o.cluster);
-	genesispage_update(&a->look.genesis, a->o.cluster);
+	if (a->working) {
+		/* Before the first look there is nothing to show. */
+		if (a->status.len > 0)
+			publish(a);
+		return;
+	}
+	genesispage_update(&a->page, a->o.cluster);
 	a->work.data = a;
 	if (uv_queue_work(a->o.loop, &a->work, run_look, after_look) == 0)
 		a->working = true;
@@ -442,13 +399,21 @@ on_timer(uv_timer_t *t)
 
 /* ---- HTTP ---- */
 
+/* A page that the loop has not renewed for so long says nothing about now:
+ * the loop is stuck, or the VM was frozen and has just gone on. */
+static bool
+is_old(const struct admin *a)
+{
+	return clock_boot_ms() - a->rendered_ms > PAGE_LIFE_MS;
+}
+
 static void
 give(struct admin *a, struct httpd_reply *rp, const struct buf *page,
     const char *type)
 {
 	rp->content_type = type;
 	(void)pthread_mutex_lock(&a->lock);
-	if (page->len == 0)
+	if (page->len == 0 || is_old(a))
 		rp->status = 503;
 	else if (buf_set(&rp->body, page->p, page->len) != ERR_OK)
 		rp->status = 500;
@@ -499,7 +464,7 @@ on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 		(void)!buf_printf(&rp->body, "ok\n");
 	} else if (strcmp(rq->path, "/readyz") == 0) {
 		(void)pthread_mutex_lock(&a->lock);
-		ready = a->ready;
+		ready = a->ready && !is_old(a);
 		(void)pthread_mutex_unlock(&a->lock);
 		rp->content_type = "text/plain";
 		rp->status = ready ? 200 : 503;
@@ -541,6 +506,15 @@ admin_start(struct admin **out, const struct admin_options *o)
 	return ERR_OK;
 }
 
+void
+admin_over(struct admin *a)
+{
+	(void)pthread_mutex_lock(&a->lock);
+	a->ready = false;
+	a->status.len = a->metrics.len = a->genesis.len = 0;
+	(void)pthread_mutex_unlock(&a->lock);
+}
+
 uint16_t
 admin_port(const struct admin *a)
 {
@@ -573,7 +547,7 @@ admin_free(struct admin *a)
 	if (a == NULL)
 		return;
 	httpd_stop(a->http);
-	genesispage_fini(&a->look.genesis);
+	genesispage_fini(&a->page);
 	buf_fini(&a->status);
 	buf_fini(&a->metrics);
 	buf_fini(&a->genesis);

@@ -2,7 +2,9 @@
  * /metrics, /healthz, /readyz.
  *
  * The loop publishes rendered pages; handler threads only copy them, so a
- * slow reader never touches the node's state.  Nothing secret is on it. */
+ * slow reader never touches the node's state.  Nothing secret is on it.  A
+ * page that was not renewed for 5 s is not shown (503): a VM that was frozen
+ * must not tell what it knew before. */
 #ifndef KMS_SERVICE_ADMIN_H
 #define KMS_SERVICE_ADMIN_H
 
@@ -27,6 +29,8 @@ struct admin_options {
  * asks the chain or the platform) on a worker. */
 enum err admin_start(struct admin **out, const struct admin_options *o);
 uint16_t admin_port(const struct admin *a);
+/* admin_over takes the pages down: what they say has ended. */
+void admin_over(struct admin *a);
 /* admin_stop: `done` runs on the loop when nothing is under way. */
 void admin_stop(struct admin *a, void (*done)(void *), void *cookie);
 void admin_free(struct admin *a); /* NULL is fine */

@@ -153,8 +153,8 @@ clusterpage_json(const struct cluster *c)
 	(void)!json_set_new(o, "confirmed_age_ms", age(now, s.confirmed_ms));
 	(void)!json_set_new(o, "anchor", anchor_json(&s, &info, now));
 	(void)!json_set_new(o, "disk",
-	    json_pack("{s:b, s:o}", "failed", (int)info.disk_failed, "trouble",
-		why_json(&info.disk)));
+	    json_pack("{s:b, s:o}", "failed", (int)info.disk_unusable,
+		"trouble", why_json(&info.disk)));
 	(void)!json_set_new(o, "waiting", why_json(&info.waiting));
 	(void)!json_set_bool(o, "self_denied", info.self_denied);
 	(void)!json_set_u64(o, "chain_floor", ledger_floor(l, hash));
@@ -263,7 +263,7 @@ clusterpage_metrics(const struct cluster *c, struct metrics_cluster *out)
 		.leader_known = s.leader[0] != '\0',
 		.fresh = cluster_serves(c, NULL) == ERR_OK,
 		.fenced = s.fenced,
-		.disk_failed = info.disk_failed,
+		.disk_failed = info.disk_unusable,
 		.self_denied = info.self_denied,
 		.generation = s.generation,
 		.term = s.term & UINT32_MAX,

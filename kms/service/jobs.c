@@ -78,6 +78,9 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 
 		devproof__kms__v1__epoch_public__init(&m->item[i]);
 		e = keyring_ca_cert(j->o->keyring, &m->cert[i], i);
+		/* Who does not hold the roots can tell all but this. */
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK;
 		m->item[i].number = en->pub.number;
 		m->item[i].k256_pub =
 		    msg_bytes(en->pub.k256.b, sizeof en->pub.k256.b);
@@ -394,17 +397,18 @@ static void
 counter_read(void *cookie, const struct cluster_outcome *o)
 {
 	struct job *j = cookie;
+	const struct ledger *l = core_ledger(cluster_core(j->o->cluster));
 	const char *name = j->request->counter_get->name;
-	uint64_t value;
 
 	j->err = from_outcome(j, o);
 	if (j->err == ERR_OK)
 		j->err = cluster_serves(j->o->cluster, &j->why);
 	if (j->err == ERR_OK) {
-		value =
-		    ledger_counter_get(core_ledger(cluster_core(j->o->cluster)),
-			j->caller.boot.app_id, name);
-		j->err = pack_counter(j, name, value, false, o->index);
+		/* At the place where the ledger is by now, which may be
+		 * beyond the one that was asked for: it orders answers. */
+		j->err = pack_counter(j, name,
+		    ledger_counter_get(l, j->caller.boot.app_id, name), false,
+		    ledger_index(l));
 	}
 	job_resume(j);
 }
@@ -421,6 +425,7 @@ static void
 counter_written(void *cookie, const struct cluster_outcome *o)
 {
 	struct job *j = cookie;
+	struct refusal late = { 0 };
 	bool mismatch = o->err == ERR_OK && o->result.err == ERR_DENIED &&
 	    o->result.reason == REASON_COUNTER_MISMATCH;
 
@@ -428,9 +433,11 @@ counter_written(void *cookie, const struct cluster_outcome *o)
 	if (o->err == ERR_OK && o->result.err == ERR_LIMIT)
 		(void)refuse(&j->why, REASON_COUNTER_LIMIT, "%s",
 		    j->request->counter_increment->name);
-	/* A generation that has ended may not be told as if it went on. */
-	if (j->err == ERR_OK)
-		j->err = cluster_serves(j->o->cluster, &j->why);
+	/* A generation that has ended may not be told as if it went on.  It is
+	 * done here all the same: the reason may not say that it is not. */
+	if (j->err == ERR_OK && cluster_serves(j->o->cluster, &late) != ERR_OK)
+		j->err = refuse(&j->why, REASON_UNKNOWN_OUTCOME, "%s: %s",
+		    reason_label(late.code), late.detail);
 	if (j->err == ERR_OK)
 		j->err = pack_counter(j, j->request->counter_increment->name,
 		    o->result.value, !mismatch, o->index);

@@ -51,6 +51,7 @@ struct file {
 	enum yaml_bool genesis;
 	char peers[KMSD_PEERS][KMSD_URL_MAX];
 	unsigned peers_count;
+	uint32_t snapshot_every;
 	struct file_chain chain;
 	struct file_tee tee;
 	struct file_attestation attestation;
@@ -136,6 +137,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	BOOL("genesis", OPT, struct file, genesis),
 	CYAML_FIELD_SEQUENCE(
 	    "peers", OPT, struct file, peers, &url_entry, 0, KMSD_PEERS),
+	CYAML_FIELD_UINT("snapshot_every", OPT, struct file, snapshot_every),
 	CYAML_FIELD_MAPPING("chain", REQ, struct file, chain, chain_fields),
 	CYAML_FIELD_MAPPING("tee", OPT, struct file, tee, tee_fields),
 	CYAML_FIELD_MAPPING(
@@ -321,6 +323,8 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 		COPY(c->peer[i], f->peers[i]);
 	}
 	c->n_peers = f->peers_count;
+	c->snapshot_every =
+	    f->snapshot_every != 0 ? f->snapshot_every : KMSD_SNAPSHOT_EVERY;
 	if ((e = decode_chain(c, &f->chain, why)) != ERR_OK)
 		return e;
 	c->simulated = f->tee.simulated == YAML_TRUE;
@@ -377,7 +381,8 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	hex_encode(anchor, c->anchor_contract, 20);
 	e = buf_printf(b,
 	    "slot: %s\nlisten: %s\nadmin: %s:%u\ndata_dir: %s\n"
-	    "seal: %s\ngenesis: %s\nchain.chain_id: %" PRIu64 "\n"
+	    "seal: %s\ngenesis: %s\nsnapshot_every: %u\n"
+	    "chain.chain_id: %" PRIu64 "\n"
 	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
 	    "chain.quorum: %u of %u\n"
 	    "chain.block_tag: %s\nchain.max_age_s: %u\n"
@@ -390,9 +395,9 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    "\nattestation.min_qe_eval: %" PRIu32 "\n",
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
-	    c->chain_id, hex, anchor, c->rpc_quorum, c->n_rpcs, c->block_tag,
-	    c->max_age_s, c->fence_s, c->poll_ms, c->rpc_timeout_ms,
-	    c->simulated ? "true" : "false", c->pccs_url[0],
+	    c->snapshot_every, c->chain_id, hex, anchor, c->rpc_quorum,
+	    c->n_rpcs, c->block_tag, c->max_age_s, c->fence_s, c->poll_ms,
+	    c->rpc_timeout_ms, c->simulated ? "true" : "false", c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
 	    c->policy.min_qe_eval);

@@ -18,6 +18,7 @@
 #define KMSD_PEERS 16
 #define KMSD_RPCS 8
 #define KMSD_PCCS LIMIT_PCCS
+#define KMSD_SNAPSHOT_EVERY 8192
 #define KMSD_STATUSES 8
 #define KMSD_ADVISORIES 32
 
@@ -31,6 +32,7 @@ struct kmsd_config {
 	bool genesis; /* may make the first roots, if the contract has none */
 	char peer[KMSD_PEERS][KMSD_URL_MAX];
 	unsigned n_peers;
+	unsigned snapshot_every; /* log entries; an eighth stays behind it */
 
 	char rpc[KMSD_RPCS][KMSD_URL_MAX];
 	unsigned n_rpcs;

@@ -193,7 +193,7 @@ render_trust(struct page *p, const struct metrics_cluster *c)
 	gauge(p, "kms_anchor_critical_index",
 	    "Last critical entry; above the anchor it has no effect yet.",
 	    c->critical_index);
-	gauge(p, "kms_disk_failed", "1 when it runs from memory.",
+	gauge(p, "kms_disk_failed", "1 when its disk cannot be written.",
 	    c->disk_failed);
 	counter(p, "kms_store_commits_total", "Transactions of the store.",
 	    c->store_commits);

@@ -31,25 +31,46 @@ static const struct rule {
 	job_fn *finish; /* NULL: `work` made the reply */
 	bool fresh; /* leaves only while a quorum stands behind this node */
 } rules[] = {
-	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { RQ_GET_META, APP | PEER,
-	    false, NULL, job_meta },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS] = { RQ_GET_APP_KEYS,
-	    APP, true, job_app_keys, NULL, true },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { RQ_SIGN_CERT, APP,
-	    true, job_sign_cert, NULL, true },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { RQ_JOIN, PEER, true,
-	    job_join, job_join_finish, true },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET] = { RQ_COUNTER_GET, APP,
-	    true, job_app_allowed, job_counter_get },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT] = { RQ_COUNTER_INCREMENT,
-	    APP, true, job_app_allowed, job_counter_increment },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { .kind = RQ_GET_META,
+	    .roles = APP | PEER,
+	    .finish = job_meta },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS] = { .kind =
+								RQ_GET_APP_KEYS,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .fresh = true,
+	    .work = job_app_keys },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { .kind = RQ_SIGN_CERT,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .fresh = true,
+	    .work = job_sign_cert },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { .kind = RQ_JOIN,
+	    .roles = PEER,
+	    .needs_ready = true,
+	    .work = job_join,
+	    .finish = job_join_finish },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET] = { .kind =
+							       RQ_COUNTER_GET,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .work = job_app_allowed,
+	    .finish = job_counter_get },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT] = { .kind =
+								     RQ_COUNTER_INCREMENT,
+	    .roles = APP,
+	    .needs_ready = true,
+	    .work = job_app_allowed,
+	    .finish = job_counter_increment },
 	/* Peers talk before anyone is ready: that is how they become it.
 	 * What the contract says is asked once, at the Hello; the batches of
 	 * a link come many times a second and are never jobs. */
-	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO] = { RQ_PEER_HELLO, PEER,
-	    false, job_peer_allowed, job_peer_hello },
-	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH] = { RQ_PEER_BATCH, PEER,
-	    false, NULL, NULL },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO] = { .kind = RQ_PEER_HELLO,
+	    .roles = PEER,
+	    .work = job_peer_allowed,
+	    .finish = job_peer_hello },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH] = { .kind = RQ_PEER_BATCH,
+	    .roles = PEER },
 };
 
 static const struct rule *

@@ -6,24 +6,20 @@
 #include <time.h>
 
 #include "common/attest/dcap_cache.h"
+#include "common/attest/evidence.h"
 #include "common/base/file.h"
 #include "kms/ctl/proc.h"
-#include "node/agent/boot.h"
-#include "node/agent/kms_link.h"
 #include "node/agent/release.h"
 #include "tests/bench/bench_kms.h"
 #include "tests/bench/bench_line.h"
+#include "tests/lib/app_cvm.h"
 
 #define SECONDS 4
 #define TIMEOUT_MS 10000
 #define MAX_THREADS 8
 
 struct bench_kms {
-	struct agent_config config;
-	struct app_identity identity; /* owns, as all below */
-	struct verifier *verifier;
-	struct tee *tee;
-	struct kms_link *link;
+	struct app_cvm *cvm; /* owns */
 	struct kms_transport t;
 	struct release_terms terms;
 	clockid_t kms0; /* its processor time */
@@ -31,32 +27,6 @@ struct bench_kms {
 };
 
 /* ---- a CVM ---- */
-
-static enum err
-read_config(struct bench_kms *b, const char *dir, struct refusal *why)
-{
-	char path[CONFIG_PATH_MAX], text[CONFIG_WHY_MAX];
-	struct agent_config *c = &b->config;
-	enum err e;
-
-	e = file_join(path, sizeof path, dir, "apps/bench/agent.yaml");
-	if (e != ERR_OK)
-		return e;
-	if ((e = config_load(c, path, text)) != ERR_OK) {
-		(void)refuse(why, REASON_INTERNAL, "%s: %s", path, text);
-		return e;
-	}
-	/* The agent's own CVM runs as well: this is another instance. */
-	e = file_join(c->run_dir, sizeof c->run_dir, dir, "bench/run");
-	if (e == ERR_OK)
-		e = file_join(
-		    c->state_dir, sizeof c->state_dir, dir, "bench/state");
-	if (e == ERR_OK)
-		e = file_mkdirs(c->run_dir);
-	if (e == ERR_OK)
-		e = file_mkdirs(c->state_dir);
-	return e;
-}
 
 static enum err
 find_kms0(struct bench_kms *b, const char *dir)
@@ -72,79 +42,26 @@ find_kms0(struct bench_kms *b, const char *dir)
 	    : ERR_NOTFOUND;
 }
 
-static enum err
-open_verifier(struct bench_kms *b)
-{
-	struct verifier_options o = { .pccs_url = b->config.pccs_url };
-	struct buf root = { 0 };
-	enum err e;
-
-	attest_policy_default(&o.policy);
-	o.policy.allow_simulated = true;
-	e = file_read(&root, b->config.simulated_root, LIMIT_COLLATERAL);
-	if (e == ERR_OK) {
-		o.simulated_root = buf_view(&root);
-		e = verifier_new(&b->verifier, &o);
-	}
-	buf_fini(&root);
-	return e;
-}
-
-static enum err
-register_log(void *cookie, struct buf *out)
-{
-	return tee_event_log(cookie, out);
-}
-
-static enum err
-register_extend(void *cookie, const char *name, struct bytes payload)
-{
-	return tee_extend(cookie, name, payload);
-}
-
-static enum err
-boot(struct bench_kms *b, struct refusal *why)
-{
-	const struct agent_config *c = &b->config;
-	const struct tee_options o = { .simulated = true,
-		.sim_host = c->sim_host,
-		.sim_image = c->sim_image,
-		.run_dir = c->run_dir };
-	struct boot_register reg = { .log = register_log,
-		.extend = register_extend };
-	struct boot_plan plan;
-	enum err e;
-
-	if ((e = identity_load(&b->identity, c->compose_file, c->state_dir,
-		 c->has_app_id ? c->app_id : NULL, why)) != ERR_OK ||
-	    (e = open_verifier(b)) != ERR_OK ||
-	    (e = tee_boot(&b->tee, &o, why)) != ERR_OK)
-		return e;
-	reg.cookie = b->tee;
-	boot_plan_identity(&plan, &b->identity);
-	return boot_run(&reg, &plan, why);
-}
-
 enum err
 bench_kms_boot(struct bench_kms **out, const char *dir, struct refusal *why)
 {
 	struct bench_kms *b = calloc(1, sizeof *b);
+	const struct agent_config *c;
 	enum err e;
 
 	if (b == NULL)
 		return ERR_NOMEM;
-	if ((e = read_config(b, dir, why)) != ERR_OK ||
-	    (e = find_kms0(b, dir)) != ERR_OK || (e = boot(b, why)) != ERR_OK ||
-	    (e = kms_link_new(&b->link, b->tee, b->verifier, &b->config)) !=
-		ERR_OK) {
+	if ((e = find_kms0(b, dir)) != ERR_OK ||
+	    (e = app_cvm_boot(&b->cvm, dir, "bench", "cvm", why)) != ERR_OK) {
 		bench_kms_free(b);
 		return e;
 	}
-	b->t = kms_link_transport(b->link);
-	b->terms.chain_id = b->config.chain_id;
-	b->terms.root = b->config.kms_root;
-	memcpy(b->terms.app_id, b->identity.app_id, 20);
-	memcpy(b->terms.kms_contract, b->config.kms_contract, 20);
+	c = &b->cvm->config;
+	b->t = b->cvm->transport;
+	b->terms.chain_id = c->chain_id;
+	b->terms.root = c->kms_root;
+	memcpy(b->terms.app_id, b->cvm->identity.app_id, 20);
+	memcpy(b->terms.kms_contract, c->kms_contract, 20);
 	*out = b;
 	return ERR_OK;
 }
@@ -154,10 +71,7 @@ bench_kms_free(struct bench_kms *b)
 {
 	if (b == NULL)
 		return;
-	kms_link_free(b->link);
-	verifier_free(b->verifier);
-	tee_close(b->tee);
-	identity_fini(&b->identity);
+	app_cvm_free(b->cvm);
 	free(b);
 }
 
@@ -174,7 +88,7 @@ bench_kms_qe_checks(struct bench_kms *b)
 {
 	struct dcap_cache_stats s;
 
-	verifier_cache_stats(&s, b->verifier);
+	verifier_cache_stats(&s, b->cvm->verifier);
 	return (unsigned)s.misses[DCAP_CACHE_QE];
 }
 
@@ -289,8 +203,8 @@ dial(struct worker *w)
 {
 	const struct kms_transport *t = &w->b->t;
 
-	return t->open(
-	    t->cookie, &w->conn, w->b->config.kms_url[0], TIMEOUT_MS, &w->why);
+	return t->open(t->cookie, &w->conn, w->b->cvm->config.kms_url[0],
+	    TIMEOUT_MS, &w->why);
 }
 
 static enum err

@@ -1,8 +1,5 @@
-/* bench_kms: sessions and releases, measured from an app CVM's side.
- *
- * The CVM is one of its own: booted on a simulated platform, with the events
- * that an agent measures, from the configuration of an app that a simulated
- * cluster knows. */
+/* bench_kms: sessions and releases, measured from an app CVM's side
+ * (tests/lib/app_cvm.h). */
 #ifndef TESTS_BENCH_BENCH_KMS_H
 #define TESTS_BENCH_BENCH_KMS_H
 
@@ -12,8 +9,7 @@
 
 struct bench_kms; /* opaque */
 
-/* bench_kms_boot reads dir/apps/bench/agent.yaml and boots; its own files
- * are in dir/bench. */
+/* bench_kms_boot boots a CVM of the app "bench" of the cluster in `dir`. */
 enum err bench_kms_boot(
     struct bench_kms **out, const char *dir, struct refusal *why);
 void bench_kms_free(struct bench_kms *b); /* NULL is fine */

@@ -1,13 +1,13 @@
 /* disclose: lets a test know the secrets that it will look for.
  *
  * Linked with --wrap into a kmsd of the tests alone (kmsd-disclose): every
- * root and app key that this process makes is appended, in hex, to the file
+ * root, wrapping key and app key that this process makes is appended, in hex, to the file
  * that KMS_DISCLOSE_FILE names.  The real programs have no such hook. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/hex.h"
-#include "kms/keys/keys.h"
+#include "kms/keys/wrap.h"
 
 enum err __real_epoch_roots_generate(struct epoch_roots **out, uint64_t number);
 enum err __wrap_epoch_roots_generate(struct epoch_roots **out, uint64_t number);
@@ -15,6 +15,8 @@ enum err __real_keys_app(struct app_keys *out, struct epoch_roots *r,
     const uint8_t app_id[static 20], const uint8_t *instance_id);
 enum err __wrap_keys_app(struct app_keys *out, struct epoch_roots *r,
     const uint8_t app_id[static 20], const uint8_t *instance_id);
+void __real_wrap_key_generate(struct wrap_key *out);
+void __wrap_wrap_key_generate(struct wrap_key *out);
 
 static void
 disclose(const char *name, const uint8_t key[static 32])
@@ -55,4 +57,11 @@ __wrap_keys_app(struct app_keys *out, struct epoch_roots *r,
 		disclose("app_env", out->env_crypt_key);
 	}
 	return e;
+}
+
+void
+__wrap_wrap_key_generate(struct wrap_key *out)
+{
+	__real_wrap_key_generate(out);
+	disclose("wrap_key", out->b);
 }

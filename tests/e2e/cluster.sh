@@ -65,19 +65,20 @@ restart_app() { ctl sim stop "$D" "$1"; ctl sim start "$D" "$1"; }
 ok 'the agent restarts' restart_app oracle
 ok 'with the same key' same "$k" "$(key oracle /oracle)"
 ok 'kms1 is killed' ctl sim kill "$D" kms1
-ok 'kms2 is killed' ctl sim kill "$D" kms2
 restart_app oracle >/dev/null 2>&1
-ok 'the third gives the same key' same "$k" "$(key oracle /oracle)"
+ok 'the others give the same key' same "$k" "$(key oracle /oracle)"
 ok 'kms1 comes back' ctl sim start "$D" kms1
 ok 'ready from its sealed disk' eventually 30 status_is kms1 '.phase == "ready"'
-ok 'the others die instead' ctl sim kill "$D" kms0
+ok 'kms0 dies instead' ctl sim kill "$D" kms0
 restart_app oracle >/dev/null 2>&1
-ok 'the restarted node gives the same key' same "$k" "$(key oracle /oracle)"
+ok 'with the restarted node the same key' same "$k" "$(key oracle /oracle)"
+ok 'kms0 is back' ctl sim start "$D" kms0
+ok 'kms2 is killed' ctl sim kill "$D" kms2
 ok 'kms2 loses its disk' rm -rf "$D/kms/kms2/data/db"
 ok 'and starts' ctl sim start "$D" kms2
 ok 'it joins again and is ready' eventually 30 status_is kms2 '.phase == "ready"'
-ok 'kms0 is back' ctl sim start "$D" kms0
 ok 'all ready' eventually 30 all_ready
+ok 'and agree' eventually 20 records_agree
 
 # Starts a node without waiting for it to be ready, as it may never be.
 start_only() { # node
@@ -87,7 +88,6 @@ start_only() { # node
 	eventually 20 status "$1"
 }
 
-# ---- refusals: what the contracts decide -----------------------------------
 # An app that is refused: its agent gives up, saying why; so does the node.
 refused() { # description app label
 	local n before=0 after=0 what=$1
@@ -106,6 +106,30 @@ accepted() { # description app
 	sed -i 's/boot_deadline_s:.*/boot_deadline_s: 30/' "$D/apps/$2/agent.yaml"
 	ok "$1" ctl sim start "$D" "$2"
 }
+# ---- refusals: a node that may be alone --------------------------------------
+# What is left of the cluster does not know whether it is: it releases nothing.
+ok 'two of three are killed' ctl sim kill "$D" kms1
+ok 'at once' ctl sim kill "$D" kms2
+ok 'the third is not sure of itself' eventually 20 status_is kms0 '.cluster.fresh == false'
+alone() { # no other node answers: the agent asks kms0 alone
+	local before after
+	before=$(metric kms0 no_leader)
+	ctl sim stop "$D" oracle >/dev/null 2>&1
+	sed -i 's/boot_deadline_s:.*/boot_deadline_s: 12/' "$D/apps/oracle/agent.yaml"
+	not ctl sim start "$D" oracle || return 1
+	after=$(metric kms0 no_leader)
+	test "$after" -gt "$before"
+}
+ok 'and gives no keys: no_leader' alone
+ok 'the third is killed, too' ctl sim kill "$D" kms0
+ok 'all are started: an order opens a new generation' ctl sim up "$D"
+ok 'the chain has it' anchor_is '.point.generation == 2'
+ok 'all are ready' eventually 30 all_ready
+ok 'with one state' eventually 20 records_agree
+accepted 'the app gets its keys again' oracle
+ok 'of the old root' same "$k" "$(key oracle /oracle)"
+
+# ---- refusals: what the contracts decide -----------------------------------
 compose=$(jq -r '.apps[] | select(.name == "oracle") | .compose_hash' "$D/sim.json")
 ok 'the owner removes the compose hash' ctl app disallow "$app" compose "$compose" --sim "$D" --wait-final
 refused 'compose hash' oracle contract_compose
@@ -185,15 +209,10 @@ with_rpc() { # node, rpc list: restarts it with other endpoints
 }
 good="'$(rpc)'"
 other_chain 31337
-# Another history, longer than ours.
+# Another history, longer than ours.  A node at its start has seen nothing yet:
+# it can only say that they disagree, whatever is on its disk.
 contracts/tools/cast rpc --rpc-url "http://127.0.0.1:$port" anvil_mine 0x800 >/dev/null 2>&1
 with_rpc kms2 "$good, 'http://127.0.0.1:$port'"
-ok 'an endpoint that denies what we have seen' eventually 30 status_is kms2 '.chain.error == "chain_backwards"'
-# A node that has seen nothing yet can only say that they disagree.
-kill $starters 2>/dev/null
-ctl sim stop "$D" kms2 >/dev/null 2>&1
-rm -rf "$D/kms/kms2/data/db"
-start_only kms2
 ok 'endpoints that disagree' eventually 30 status_is kms2 '.chain.error == "chain_disagree"'
 no 'and the node is not ready' curl -sf "$(admin kms2)/readyz"
 other_chain 999
@@ -211,8 +230,22 @@ ok 'is counted' eventually 20 counted kms2 chain_stale
 cast_rpc evm_setIntervalMining 1 >/dev/null 2>&1
 ok 'the chain moves again' eventually 40 status_is kms2 '.chain.error == null'
 
+# ---- the chain is turned back -------------------------------------------------
+with_rpc kms2 "$good"
+ok 'all are ready again' eventually 40 all_ready
+snapshot=$(cast_rpc evm_snapshot | tr -d '"')
+final=$(status kms0 | jq .chain.block_number)
+ok 'the chain goes on' eventually 20 status_is kms0 ".chain.block_number > $final + 3"
+ok 'and back' cast_rpc evm_revert "$snapshot"
+ok 'which a node does not follow' eventually 20 status_is kms0 '.chain.error == "chain_backwards"'
+ok 'nor another' eventually 20 status_is kms1 '.chain.error == "chain_backwards"'
+refused 'a chain that was turned back' oracle chain_backwards
+
 # ---- secrets ------------------------------------------------------------------
-ok 'roots and app keys were disclosed to this test' test "$(sort -u "$W/disclosed" | wc -l)" -ge 5
+ok 'roots and keys were disclosed to this test' test "$(sort -u "$W/disclosed" | wc -l)" -ge 6
+for name in root_k256 root_ca wrap_key app_k256 app_disk app_env; do
+	ok "$name is among them" grep -q "^$name " "$W/disclosed"
+done
 leaks() { # finds a disclosed key, in hex or raw, in any file or argument
 	local name hex
 	sort -u "$W/disclosed" | while read -r name hex; do
@@ -223,7 +256,7 @@ leaks() { # finds a disclosed key, in hex or raw, in any file or argument
 }
 echo "$k" | sed 's/^/planted /' >"$W/planted"
 ok 'the search finds a planted key' bash -c 'cp "$1" "$2/plant" && grep -rlai -- "$3" "$2" | grep -q plant; rc=$?; rm "$2/plant"; exit $rc' _ "$W/planted" "$D" "$k"
-ok 'no root or app key is in any file, log, argument or environment' test -z "$(leaks)"
+ok 'no root, wrapping key or app key is in any file, log, argument or environment' test -z "$(leaks)"
 pid=$(cat "$D/run/kms0.pid" | head -1 | awk '{print $1}')
 ok 'a node cannot dump core' grep -qE '^Max core file size +0 +0' "/proc/$pid/limits"
 

@@ -6,8 +6,6 @@
 #include "tests/lib/kms_ask.h"
 #include "tests/lib/kms_node.h"
 
-const uint8_t kms_ask_incarnation[32] = { 0x1c };
-
 static KmsReply *
 ask(struct channel *ch, KmsRequest *m, struct refusal *why)
 {
@@ -86,27 +84,61 @@ kms_ask_cert(struct channel *ch, uint8_t id, bool forged, struct refusal *why)
 }
 
 KmsReply *
-kms_ask_join(struct channel *ch, const char *slot, struct refusal *why)
+kms_ask_join_as(struct channel *ch, const char *slot,
+    const uint8_t incarnation[static INCARNATION_ID_LEN],
+    const uint8_t signature[static INCARNATION_SIG_LEN], struct refusal *why)
 {
 	Devproof__Kms__V1__Join b;
 	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
 
 	devproof__kms__v1__join__init(&b);
 	b.slot = (char *)(uintptr_t)slot;
-	b.incarnation =
-	    msg_bytes(kms_ask_incarnation, sizeof kms_ask_incarnation);
+	b.incarnation = msg_bytes(incarnation, INCARNATION_ID_LEN);
+	b.signature = msg_bytes(signature, INCARNATION_SIG_LEN);
 	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_JOIN;
 	m.join = &b;
 	return ask(ch, &m, why);
 }
 
 KmsReply *
-kms_ask_sync(struct channel *ch, struct refusal *why)
+kms_ask_join(struct channel *ch, const char *slot, struct incarnation *i,
+    struct refusal *why)
 {
-	Devproof__Kms__V1__Sync b = DEVPROOF__KMS__V1__SYNC__INIT;
+	uint8_t sig[INCARNATION_SIG_LEN];
+
+	cr_assert_eq(incarnation_sign(sig, i, CHANNEL_KMS_PEER, slot,
+			 channel_handshake_hash(ch)),
+	    ERR_OK);
+	return kms_ask_join_as(ch, slot, incarnation_id(i), sig, why);
+}
+
+KmsReply *
+kms_ask_counter(struct channel *ch, const char *name, struct refusal *why)
+{
+	Devproof__Kms__V1__CounterGet b;
 	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
 
-	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_SYNC;
-	m.sync = &b;
+	devproof__kms__v1__counter_get__init(&b);
+	b.name = (char *)(uintptr_t)name;
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET;
+	m.counter_get = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
+kms_ask_increment(struct channel *ch, const char *name, uint64_t expected,
+    uint8_t operation, struct refusal *why)
+{
+	Devproof__Kms__V1__CounterIncrement b;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	uint8_t op[16];
+
+	memset(op, operation, sizeof op);
+	devproof__kms__v1__counter_increment__init(&b);
+	b.name = (char *)(uintptr_t)name;
+	b.expected = expected;
+	b.operation = msg_bytes(op, sizeof op);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT;
+	m.counter_increment = &b;
 	return ask(ch, &m, why);
 }

@@ -7,7 +7,7 @@
 #define TESTS_LIB_KMS_ASK_H
 
 #include "common/wire/msg.h"
-#include "node/channel/channel.h"
+#include "kms/cluster/incarnation.h"
 
 KmsReply *kms_ask_meta(struct channel *ch, struct refusal *why);
 /* `epoch` -1: the one that the app is pinned to. */
@@ -15,9 +15,17 @@ KmsReply *kms_ask_keys(struct channel *ch, int epoch, struct refusal *why);
 /* The proof is for the app whose id is all `id`; by another key if `forged`. */
 KmsReply *kms_ask_cert(
     struct channel *ch, uint8_t id, bool forged, struct refusal *why);
-extern const uint8_t kms_ask_incarnation[32];
-KmsReply *kms_ask_join(
-    struct channel *ch, const char *slot, struct refusal *why);
-KmsReply *kms_ask_sync(struct channel *ch, struct refusal *why);
+/* An honest Join: signed by `i` as `slot`, over this session. */
+KmsReply *kms_ask_join(struct channel *ch, const char *slot,
+    struct incarnation *i, struct refusal *why);
+/* Any other one. */
+KmsReply *kms_ask_join_as(struct channel *ch, const char *slot,
+    const uint8_t incarnation[static INCARNATION_ID_LEN],
+    const uint8_t signature[static INCARNATION_SIG_LEN], struct refusal *why);
+KmsReply *kms_ask_counter(
+    struct channel *ch, const char *name, struct refusal *why);
+/* `operation` fills the 16 bytes that name the attempt. */
+KmsReply *kms_ask_increment(struct channel *ch, const char *name,
+    uint64_t expected, uint8_t operation, struct refusal *why);
 
 #endif

@@ -10,139 +10,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
-#include "common/eth/abi.h"
-#include "common/eth/appauth.h"
-#include "node/tee/pccs_server.h"
-#include "node/tee/simimage.h"
-#include "node/tee/simpki.h"
+#include "common/base/secret.h"
 #include "tests/lib/kms_node.h"
-#include "tests/lib/tmpdir.h"
 
-#define ABI_MAX (1u << 20)
-#define POLL_MS 1000
-/* Steps are taken by hand: the timer of the cluster never comes round. */
-#define NEVER_MS (24u * 3600 * 1000)
-
-static const uint8_t contract[20] = { 0x9f, 0xe4 };
-static _Atomic uint64_t fake_ms = 1000000;
-
-/* ---- the world ---- */
-
-static uint64_t
-mono(void)
-{
-	return atomic_load(&fake_ms);
-}
-
-static void
-say_gateway(struct kms_world *w, const char *text)
-{
-	struct buf b = { 0 };
-
-	cr_assert_eq(abi_put_u64(&b, ABI_WORD, ABI_MAX), ERR_OK);
-	cr_assert_eq(abi_put_bytes(&b, text, strlen(text), ABI_MAX), ERR_OK);
-	mock_answer(w->chain, MOCK_ALL, APPAUTH_GATEWAY_APP_ID, b.p, b.len);
-	buf_fini(&b);
-}
-
-static void
-open_verifier(struct kms_world *w)
-{
-	char url[64];
-	struct buf root = { 0 };
-	struct verifier_options o = { .pccs_url = url };
-
-	cr_assert_eq(pccs_server_start(
-			 &w->pccs, w->sim.dir, "127.0.0.1", 0, clock_wall_s),
-	    ERR_OK);
-	(void)snprintf(
-	    url, sizeof url, "http://127.0.0.1:%u", pccs_server_port(w->pccs));
-	cr_assert_eq(sim_pki_document(&root, w->sim.dir, SIM_DOC_ROOT), ERR_OK);
-	attest_policy_default(&o.policy);
-	o.policy.allow_simulated = true;
-	o.simulated_root = buf_view(&root);
-	cr_assert_eq(verifier_new(&w->verifier, &o), ERR_OK);
-	buf_fini(&root);
-}
-
-void
-kms_world_init(struct kms_world *w)
-{
-	static const char compose[] = "{\"name\":\"kms\"}";
-	int64_t now = clock_wall_s();
-	struct simworld *s = &w->sim;
-
-	*w = (struct kms_world){ .block = 100 };
-	/* The service asks the machine for the time: a PKI of today. */
-	s->dir = tmpdir_new();
-	(void)snprintf(s->host, sizeof s->host, "%s/hosts/h1", s->dir);
-	(void)snprintf(s->image, sizeof s->image, "%s/images/kms", s->dir);
-	cr_assert_eq(sim_pki_init(s->dir, 0, now), ERR_OK);
-	cr_assert_eq(sim_host_create(s->dir, "h1", now), ERR_OK);
-	cr_assert_eq(sim_image_create(s->dir, "kms", "seed"), ERR_OK);
-	(void)snprintf(
-	    w->compose, sizeof w->compose, "%s/app-compose.json", s->dir);
-	cr_assert_eq(
-	    file_write(w->compose, compose, sizeof compose - 1, 0600), ERR_OK);
-	open_verifier(w);
-	w->chain = mock_chain_new(1, KMS_CHAIN_ID);
-	say_gateway(w, "");
-	kms_world_say(w, APPAUTH_IS_APP_ALLOWED, true, "");
-	kms_world_say(w, APPAUTH_IS_KMS_ALLOWED, true, "");
-	kms_world_root(w, NULL);
-	kms_world_block(w);
-}
-
-void
-kms_world_fini(struct kms_world *w)
-{
-	verifier_free(w->verifier);
-	pccs_server_stop(w->pccs);
-	mock_chain_free(w->chain);
-	simworld_fini(&w->sim);
-}
-
-void
-kms_world_say(
-    struct kms_world *w, uint32_t selector, bool allowed, const char *text)
-{
-	struct buf b = { 0 };
-
-	cr_assert_eq(abi_put_u64(&b, allowed, ABI_MAX), ERR_OK);
-	cr_assert_eq(abi_put_u64(&b, 2 * ABI_WORD, ABI_MAX), ERR_OK);
-	cr_assert_eq(abi_put_bytes(&b, text, strlen(text), ABI_MAX), ERR_OK);
-	mock_answer(w->chain, MOCK_ALL, selector, b.p, b.len);
-	buf_fini(&b);
-}
-
-void
-kms_world_root(struct kms_world *w, const struct k256_pub *root)
-{
-	size_t len[4] = { root != NULL ? sizeof root->b : 0, 0, 0, 0 };
-	uint64_t at = 4 * ABI_WORD;
-	struct buf b = { 0 };
-
-	for (size_t i = 0; i < 4; i++) {
-		cr_assert_eq(abi_put_u64(&b, at, ABI_MAX), ERR_OK);
-		at += abi_bytes_size(len[i]);
-	}
-	for (size_t i = 0; i < 4; i++)
-		cr_assert_eq(abi_put_bytes(&b, root != NULL ? root->b : NULL,
-				 len[i], ABI_MAX),
-		    ERR_OK);
-	mock_answer(w->chain, MOCK_ALL, APPAUTH_KMS_INFO, b.p, b.len);
-	buf_fini(&b);
-}
-
-void
-kms_world_block(struct kms_world *w)
-{
-	w->block++;
-	mock_head(w->chain, MOCK_ALL, w->block + 2, w->block + 1, w->block);
-	atomic_fetch_add(&fake_ms, 2 * POLL_MS);
-}
-
-/* ---- a node ---- */
+#define WATCH_MS 50 /* a test does not want to wait for half a second */
+#define STORE_MAP_MAX (64u << 20)
 
 struct kms_node {
 	struct kmsd_config cfg;
@@ -151,19 +23,21 @@ struct kms_node {
 	pthread_t thread;
 	struct chainview *view;
 	struct gate *gate;
+	struct anchor *anchor;
 	struct self *self;
 	struct channel_context cx;
+	struct store *store; /* owns; NULL: no disk */
 	struct keyring *keyring;
+	struct incarnation *incarnation;
 	struct cluster *cluster;
 	struct metrics metrics;
 	struct service *service;
 	struct channel_server *server;
-	struct incarnation *incarnation; /* NULL: no links */
-	struct links *links;
 	char url[64];
+	_Atomic int halt; /* enum core_halt */
 	/* What the loop is asked to do. */
 	void (*task)(struct kms_node *n);
-	void (*fn)(const struct cluster *c, void *arg);
+	void (*fn)(struct cluster *c, void *arg);
 	void *arg;
 	struct links_stats links_stats;
 	sem_t done;
@@ -199,40 +73,57 @@ run(void *arg)
 	return NULL;
 }
 
+/* ---- start ---- */
+
 static void
 open_chain(struct kms_node *n, struct kms_world *w)
 {
-	/* The scripted blocks are of 2023, whatever the clock says. */
 	struct chainview_options o = { .urls = mock_urls(w->chain),
 		.n = 1,
 		.quorum = 1,
 		.chain_id = KMS_CHAIN_ID,
 		.tag = CHAIN_FINALIZED,
 		.max_age_s = UINT32_MAX,
-		.poll_ms = POLL_MS,
+		.poll_ms = KMS_POLL_MS,
 		.timeout_ms = 20000,
-		.mono_ms = mono };
+		.mono_ms = kms_world_mono };
+	struct anchor_options ao = { .chain_id = KMS_CHAIN_ID,
+		.urls = mock_urls(w->chain),
+		.n_urls = 1,
+		.timeout_ms = 20000 };
 
 	cr_assert_eq(chainview_new(&n->view, &o), ERR_OK);
-	cr_assert_eq(gate_new(&n->gate, n->view, contract), ERR_OK);
+	ao.view = n->view;
+	memcpy(ao.contract, kms_world_anchor_contract, sizeof ao.contract);
+	memcpy(ao.kms, kms_world_contract, sizeof ao.kms);
+	cr_assert_eq(anchor_new(&n->anchor, &ao), ERR_OK);
+	cr_assert_eq(gate_new(&n->gate, n->view, kms_world_contract), ERR_OK);
 }
 
 static void
 configure(struct kms_node *n, const struct kms_world *w, const char *slot,
-    bool genesis, const char *peer)
+    bool genesis, bool seal)
 {
 	struct kmsd_config *c = &n->cfg;
+	unsigned own = (unsigned)(slot[0] - 'a');
 
+	cr_assert(own < KMS_SLOTS && slot[1] == '\0');
 	(void)snprintf(c->slot, sizeof c->slot, "%s", slot);
-	(void)snprintf(c->listen, sizeof c->listen, "tcp://127.0.0.1:0");
+	(void)snprintf(c->listen, sizeof c->listen, "%s", w->url[own]);
+	(void)snprintf(n->url, sizeof n->url, "%s", w->url[own]);
 	cr_assert_eq(
 	    file_join(c->data_dir, sizeof c->data_dir, w->sim.dir, slot),
 	    ERR_OK);
 	c->genesis = genesis;
-	if (peer != NULL)
-		(void)snprintf(c->peer[c->n_peers++], KMSD_URL_MAX, "%s", peer);
+	c->seal = seal;
+	for (unsigned i = 0; i < KMS_SLOTS; i++)
+		if (i != own)
+			(void)snprintf(c->peer[c->n_peers++], KMSD_URL_MAX,
+			    "%s", w->url[i]);
 	c->chain_id = KMS_CHAIN_ID;
-	memcpy(c->kms_contract, contract, sizeof contract);
+	memcpy(c->kms_contract, kms_world_contract, 20);
+	memcpy(c->anchor_contract, kms_world_anchor_contract, 20);
+	c->fence_s = KMS_FENCE_S;
 	c->simulated = true;
 	memcpy(c->sim_host, w->sim.host, sizeof c->sim_host);
 	memcpy(c->sim_image, w->sim.image, sizeof c->sim_image);
@@ -242,44 +133,53 @@ configure(struct kms_node *n, const struct kms_world *w, const char *slot,
 }
 
 static void
-hear(void *cookie, const struct member *from, struct bytes bytes)
+open_store(struct kms_node *n)
 {
-	(void)cookie;
-	(void)from;
-	(void)bytes;
+	char dir[KMSD_PATH_MAX + 8];
+	struct store_options o = {
+		.dir = dir, .slot = n->cfg.slot, .map_max = STORE_MAP_MAX
+	};
+	uint8_t key[32];
+
+	cr_assert_eq(file_join(dir, sizeof dir, n->cfg.data_dir, "db"), ERR_OK);
+	cr_assert_eq(
+	    tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1"),
+	    ERR_OK);
+	cr_assert_eq(store_open(&n->store, &o, key), ERR_OK);
+	secret_wipe(key, sizeof key);
 }
 
 static void
-open_links(struct kms_node *n)
+on_halt(void *cookie, enum core_halt why)
 {
-	struct links_options o = { .loop = &n->loop,
-		.cx = &n->cx,
-		.slot = n->cfg.slot,
-		.on_message = hear };
+	struct kms_node *n = cookie;
 
-	cr_assert_eq(incarnation_new(&n->incarnation), ERR_OK);
-	o.incarnation = n->incarnation;
-	cr_assert_eq(links_new(&n->links, &o), ERR_OK);
+	atomic_store(&n->halt, (int)why);
 }
 
 static void
-open_service(struct kms_node *n)
+open_service(struct kms_node *n, struct kms_world *w)
 {
 	struct cluster_options co = { .loop = &n->loop,
 		.cfg = &n->cfg,
+		.store = n->store,
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.view = n->view,
+		.anchor = n->anchor,
 		.self = n->self,
+		.verifier = w->verifier,
 		.cx = &n->cx,
-		.tick_ms = NEVER_MS };
+		.incarnation = n->incarnation,
+		.on_halt = on_halt,
+		.cookie = n,
+		.watch_ms = WATCH_MS };
 	struct service_options so = { .loop = &n->loop,
 		.cfg = &n->cfg,
 		.keyring = n->keyring,
 		.gate = n->gate,
 		.self = n->self,
-		.metrics = &n->metrics,
-		.links = n->links };
+		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,
 		.on_request = service_on_request,
@@ -292,13 +192,11 @@ open_service(struct kms_node *n)
 	channel_limits_default(&cso.limits);
 	cr_assert_eq(channel_server_start(&n->server, &n->loop, &cso), ERR_OK);
 	service_set_server(n->service, n->server);
-	if (n->links != NULL)
-		links_set_server(n->links, n->server);
+	cr_assert_eq(cluster_start(n->cluster, n->server), ERR_OK);
 }
 
 static struct kms_node *
-start(struct kms_world *w, const char *slot, bool genesis, const char *peer,
-    bool linked)
+start(struct kms_world *w, const char *slot, bool genesis, bool seal)
 {
 	struct kms_node *n = calloc(1, sizeof *n);
 	struct refusal why = { 0 };
@@ -308,35 +206,34 @@ start(struct kms_world *w, const char *slot, bool genesis, const char *peer,
 	cr_assert_eq(uv_loop_init(&n->loop), 0);
 	cr_assert_eq(uv_async_init(&n->loop, &n->async, on_async), 0);
 	n->async.data = n;
-	configure(n, w, slot, genesis, peer);
+	configure(n, w, slot, genesis, seal);
 	open_chain(n, w);
 	cr_assert_eq(self_open(&n->self, &n->cfg, w->verifier, n->gate, &why),
 	    ERR_OK, "%s", why.detail);
 	self_channel(n->self, &n->cx);
+	if (seal)
+		open_store(n);
 	cr_assert_eq(keyring_new(&n->keyring), ERR_OK);
-	if (linked)
-		open_links(n);
-	open_service(n);
-	(void)snprintf(n->url, sizeof n->url, "tcp://127.0.0.1:%u",
-	    (unsigned)channel_server_port(n->server));
+	cr_assert_eq(incarnation_new(&n->incarnation), ERR_OK);
+	open_service(n, w);
 	cr_assert_eq(pthread_create(&n->thread, NULL, run, n), 0);
 	return n;
 }
 
 struct kms_node *
-kms_node_start(
-    struct kms_world *w, const char *slot, bool genesis, const char *peer)
+kms_node_start(struct kms_world *w, const char *slot, bool genesis)
 {
-	return start(w, slot, genesis, peer, false);
+	return start(w, slot, genesis, false);
 }
 
 struct kms_node *
-kms_node_start_linked(struct kms_world *w, const char *slot)
+kms_node_start_sealed(struct kms_world *w, const char *slot, bool genesis)
 {
-	return start(w, slot, false, NULL, true);
+	return start(w, slot, genesis, true);
 }
 
-/* As kmsd stops: requests, then steps, then links, then sessions. */
+/* ---- stop: requests, then the cluster, then sessions, as kmsd does ---- */
+
 static void
 server_stopped(void *cookie)
 {
@@ -346,22 +243,11 @@ server_stopped(void *cookie)
 }
 
 static void
-links_stopped(void *cookie)
-{
-	struct kms_node *n = cookie;
-
-	channel_server_stop(n->server, server_stopped, n);
-}
-
-static void
 cluster_stopped(void *cookie)
 {
 	struct kms_node *n = cookie;
 
-	if (n->links != NULL)
-		links_stop(n->links, links_stopped, n);
-	else
-		links_stopped(n);
+	channel_server_stop(n->server, server_stopped, n);
 }
 
 static void
@@ -385,16 +271,19 @@ kms_node_stop(struct kms_node *n)
 	cr_assert_eq(pthread_join(n->thread, NULL), 0);
 	cr_assert_eq(uv_loop_close(&n->loop), 0);
 	service_free(n->service);
-	links_free(n->links);
-	incarnation_free(n->incarnation);
 	cluster_free(n->cluster);
+	incarnation_free(n->incarnation);
 	keyring_free(n->keyring);
+	store_close(n->store);
 	self_close(n->self);
 	gate_free(n->gate);
+	anchor_free(n->anchor);
 	chainview_free(n->view);
 	(void)sem_destroy(&n->done);
 	free(n);
 }
+
+/* ---- what there is to see ---- */
 
 const char *
 kms_node_url(const struct kms_node *n)
@@ -414,10 +303,28 @@ kms_node_keyring(struct kms_node *n)
 	return n->keyring;
 }
 
+struct self *
+kms_node_self(struct kms_node *n)
+{
+	return n->self;
+}
+
+const struct kmsd_config *
+kms_node_config(const struct kms_node *n)
+{
+	return &n->cfg;
+}
+
+struct incarnation *
+kms_node_incarnation(struct kms_node *n)
+{
+	return n->incarnation;
+}
+
 static void
 task_links(struct kms_node *n)
 {
-	links_stats(n->links, &n->links_stats);
+	links_stats(cluster_links(n->cluster), &n->links_stats);
 }
 
 struct links_stats
@@ -434,8 +341,8 @@ task_do(struct kms_node *n)
 }
 
 void
-kms_node_do(struct kms_node *n, void (*fn)(const struct cluster *c, void *arg),
-    void *arg)
+kms_node_do(
+    struct kms_node *n, void (*fn)(struct cluster *c, void *arg), void *arg)
 {
 	n->fn = fn;
 	n->arg = arg;
@@ -443,127 +350,83 @@ kms_node_do(struct kms_node *n, void (*fn)(const struct cluster *c, void *arg),
 }
 
 static void
-task_step(struct kms_node *n)
-{
-	cluster_start(n->cluster);
-}
-
-static void
-read_phase(const struct cluster *c, void *arg)
+read_phase(struct cluster *c, void *arg)
 {
 	*(enum cluster_phase *)arg = cluster_phase(c);
 }
 
+enum cluster_phase
+kms_node_phase(struct kms_node *n)
+{
+	enum cluster_phase p;
+
+	kms_node_do(n, read_phase, &p);
+	return p;
+}
+
+static void
+read_info(struct cluster *c, void *arg)
+{
+	cluster_info(c, arg);
+}
+
 void
-kms_node_step(struct kms_node *n, enum cluster_phase want)
+kms_node_wait(struct kms_node *n, enum cluster_phase want)
 {
 	const struct timespec nap = { .tv_nsec = 2 * 1000 * 1000 };
 	uint64_t end = clock_mono_ms() + KMS_WAIT_MS;
 	enum cluster_phase p;
 
-	kms_node_do(n, read_phase, &p);
-	cr_assert_neq(p, want);
-	on_loop(n, task_step);
-	do {
-		cr_assert_lt(
-		    clock_mono_ms(), end, "never %s", cluster_phase_text(want));
+	while ((p = kms_node_phase(n)) != want) {
+		static struct cluster_info info;
+
+		kms_node_do(n, read_info, &info);
+		cr_assert_lt(clock_mono_ms(), end, "%s: %s, never %s (%s: %s)",
+		    n->cfg.slot, cluster_phase_text(p),
+		    cluster_phase_text(want), reason_label(info.waiting.code),
+		    info.waiting.detail);
 		(void)nanosleep(&nap, NULL);
-		kms_node_do(n, read_phase, &p);
-	} while (p != want);
+	}
 }
 
-/* ---- those who call ---- */
-
-static enum err
-caller_prove(void *cookie, struct evidence *out, const uint8_t rd[static 64],
-    struct refusal *why)
+enum core_halt
+kms_node_halted(struct kms_node *n)
 {
-	struct kms_caller *c = cookie;
-
-	return tee_evidence(c->td, out, rd, why);
+	return (enum core_halt)atomic_load(&n->halt);
 }
 
-/* Verifies in earnest, but leaves the contract to the other side: what is
- * refused is refused by the node. */
-static enum err
-caller_check(void *cookie, struct attested *out, const struct evidence *e,
-    const uint8_t rd[static 64], enum channel_role role, struct refusal *why)
+static void
+ask_to_leave(struct cluster *c, void *arg)
 {
-	struct kms_caller *c = cookie;
-
-	(void)role;
-	return verifier_check(
-	    c->w->verifier, out, e, rd, BOOT_KMS, clock_wall_s(), why);
-}
-
-static int64_t
-caller_now(void *cookie)
-{
-	(void)cookie;
-	return clock_wall_s();
+	(void)arg;
+	cluster_drain(c);
 }
 
 void
-kms_caller_boot(struct kms_caller *c, struct kms_world *w,
-    enum channel_role role, uint8_t id)
+kms_node_drain(struct kms_node *n)
 {
-	struct refusal why = { 0 };
-	char run_dir[600];
-	struct tee_options o = { .simulated = true,
-		.sim_host = w->sim.host,
-		.sim_image = w->sim.image,
-		.run_dir = run_dir };
-	static const char provider[] = "{\"name\":\"none\",\"id\":\"\"}";
-	uint8_t hash[32];
-
-	memset(hash, id, sizeof hash);
-	const struct {
-		const char *name;
-		struct bytes payload;
-	} events[] = {
-		{ "system-preparing", { NULL, 0 } },
-		{ "app-id", { hash, 20 } },
-		{ "compose-hash", { hash, 32 } },
-		{ "instance-id", { hash, role == CHANNEL_APP ? 20 : 0 } },
-		{ "boot-mr-done", { NULL, 0 } },
-		{ "key-provider", BYTES_STR(provider) },
-		{ "system-ready", { NULL, 0 } },
-	};
-
-	*c = (struct kms_caller){ .w = w, .role = role };
-	(void)snprintf(run_dir, sizeof run_dir, "%s/caller-%u", w->sim.dir, id);
-	cr_assert_eq(file_mkdirs(run_dir), ERR_OK);
-	cr_assert_eq(tee_boot(&c->td, &o, &why), ERR_OK, "%s", why.detail);
-	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
-		cr_assert_eq(
-		    tee_extend(c->td, events[i].name, events[i].payload),
-		    ERR_OK);
-	c->cx = (struct channel_context){ .chain_id = KMS_CHAIN_ID,
-		.evidence_life_s = 3600,
-		.cookie = c,
-		.prove = caller_prove,
-		.check = caller_check,
-		.now = caller_now };
-	memcpy(c->cx.kms_contract, contract, sizeof contract);
+	kms_node_do(n, ask_to_leave, NULL);
+	KMS_UNTIL(kms_node_halted(n) != HALT_NONE);
 }
 
-void
-kms_caller_close(struct kms_caller *c)
+struct offer {
+	bool has;
+	struct cluster_genesis g;
+};
+
+static void
+read_genesis(struct cluster *c, void *arg)
 {
-	tee_close(c->td);
+	struct offer *o = arg;
+
+	o->has = cluster_genesis(c, &o->g);
 }
 
-void
-kms_caller_attested(struct attested *out, struct kms_caller *c)
+struct cluster_genesis
+kms_node_genesis(struct kms_node *n)
 {
-	static const uint8_t rd[64] = { 7 };
-	struct evidence ev = { 0 };
-	struct refusal why = { 0 };
+	struct offer o = { 0 };
 
-	cr_assert_eq(tee_evidence(c->td, &ev, rd, &why), ERR_OK);
-	cr_assert_eq(verifier_check(c->w->verifier, out, &ev, rd,
-			 c->role == CHANNEL_APP ? BOOT_APP : BOOT_KMS,
-			 clock_wall_s(), &why),
-	    ERR_OK, "%s", why.detail);
-	evidence_fini(&ev);
+	KMS_UNTIL((kms_node_do(n, read_genesis, &o), o.has));
+	return o.g;
 }

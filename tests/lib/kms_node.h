@@ -1,75 +1,57 @@
-/* kms_node: a KMS node in process, wired as kms/kmsd.c does, on loopback;
- * and the world it lives in: simulated platform, PCCS, a scripted chain.
+/* kms_node: a KMS node in process, wired as kms/kmsd.c does, on loopback, in a
+ * world (kms_world.h).
  *
- * The steps of the cluster are taken one by one (kms_node_step), and the
- * chain is read anew only after kms_world_block: nothing happens by itself,
- * so what a test sees does not depend on time. */
+ * It runs by itself, with the timers of the real thing: a test changes the
+ * world and waits for the phase that must follow. */
 #ifndef TESTS_LIB_KMS_NODE_H
 #define TESTS_LIB_KMS_NODE_H
 
 #include "kms/service/service.h"
-#include "tests/lib/mock_chain.h"
-#include "tests/lib/simworld.h"
-
-#define KMS_WAIT_MS 60000
-#define KMS_CHAIN_ID 31337
-
-struct kms_world {
-	struct simworld sim; /* of today, not of SIMWORLD_NOW */
-	struct pccs_server *pccs;
-	struct verifier *verifier;
-	struct mock_chain *chain;
-	uint64_t block;
-	char compose[600]; /* the KMS guests' app-compose */
-};
-
-/* All is allowed at first, and no root is on chain. */
-void kms_world_init(struct kms_world *w);
-void kms_world_fini(struct kms_world *w);
-
-/* What the contracts say from the next block on (or, of what was not asked
- * yet at the current one, at once): APPAUTH_IS_... */
-void kms_world_say(
-    struct kms_world *w, uint32_t selector, bool allowed, const char *text);
-/* The root that kmsInfo names; NULL: none. */
-void kms_world_root(struct kms_world *w, const struct k256_pub *root);
-void kms_world_block(struct kms_world *w);
+#include "tests/lib/kms_world.h"
 
 struct kms_node; /* opaque */
 
-/* kms_node_start serves requests in PHASE_STARTING.  `peer` is another
- * node's URL, or NULL. */
+/* kms_node_start: `slot` is one of the world's; the others are its peers,
+ * whether they run or not.  `genesis`: it may make the first roots. */
 struct kms_node *kms_node_start(
-    struct kms_world *w, const char *slot, bool genesis, const char *peer);
-/* The same with links, as slot `slot`, that dial nobody. */
-struct kms_node *kms_node_start_linked(struct kms_world *w, const char *slot);
-struct links_stats kms_node_links(struct kms_node *n);
+    struct kms_world *w, const char *slot, bool genesis);
+/* The same on the disk of that slot, sealed, which outlives the node. */
+struct kms_node *kms_node_start_sealed(
+    struct kms_world *w, const char *slot, bool genesis);
+/* As if the machine had lost power, but with an orderly end of its threads:
+ * the others are told nothing. */
 void kms_node_stop(struct kms_node *n);
 const char *kms_node_url(const struct kms_node *n);
 struct metrics *kms_node_metrics(struct kms_node *n);
 struct keyring *kms_node_keyring(struct kms_node *n);
+struct self *kms_node_self(struct kms_node *n);
+const struct kmsd_config *kms_node_config(const struct kms_node *n);
+struct incarnation *kms_node_incarnation(struct kms_node *n);
+struct links_stats kms_node_links(struct kms_node *n);
 
-/* kms_node_step takes one step and waits until the phase is `want`, which
- * it must not be yet. */
-void kms_node_step(struct kms_node *n, enum cluster_phase want);
+enum cluster_phase kms_node_phase(struct kms_node *n);
+void kms_node_wait(struct kms_node *n, enum cluster_phase want);
+/* kms_node_halted: why its life is over, HALT_NONE while it is not.  kmsd
+ * would begin another. */
+enum core_halt kms_node_halted(struct kms_node *n);
+/* Leaves in an orderly way, and waits until the cluster has let it go. */
+void kms_node_drain(struct kms_node *n);
+/* kms_node_genesis: what it offers to the chain; waits for it. */
+struct cluster_genesis kms_node_genesis(struct kms_node *n);
 
 /* kms_node_do runs `fn` on the node's loop and waits for its end. */
-void kms_node_do(struct kms_node *n,
-    void (*fn)(const struct cluster *c, void *arg), void *arg);
+void kms_node_do(
+    struct kms_node *n, void (*fn)(struct cluster *c, void *arg), void *arg);
 
-/* A CVM that dials: an app, or a KMS node of another image. */
-struct kms_caller {
-	struct kms_world *w; /* borrows */
-	struct tee *td; /* owns */
-	struct channel_context cx;
-	enum channel_role role;
-};
-
-/* Measures as dstack's guest does; `id` fills its compose hash. */
-void kms_caller_boot(struct kms_caller *c, struct kms_world *w,
-    enum channel_role role, uint8_t id);
-void kms_caller_close(struct kms_caller *c);
-/* What an honest verifier says of it. */
-void kms_caller_attested(struct attested *out, struct kms_caller *c);
+#define KMS_UNTIL(cond) \
+	do { \
+		uint64_t end_ = clock_mono_ms() + KMS_WAIT_MS; \
+		while (!(cond)) { \
+			cr_assert(clock_mono_ms() < end_, "never: %s", #cond); \
+			(void)nanosleep( \
+			    &(const struct timespec){ .tv_nsec = 2000000 }, \
+			    NULL); \
+		} \
+	} while (0)
 
 #endif

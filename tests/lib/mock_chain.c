@@ -17,6 +17,8 @@
 #define RULES_MAX 16
 #define METHODS_MAX 16
 #define HUGE_LEN (2u << 20)
+#define KNOWS_MAX 4096 /* blocks back from the latest */
+#define SELECTORS_MAX 32
 
 struct rule {
 	char method[40]; /* or "" for an eth_call of `selector` */
@@ -41,6 +43,12 @@ struct end {
 	struct rule rule[RULES_MAX];
 	unsigned n_rules;
 	struct seen seen[METHODS_MAX];
+	struct called {
+		uint32_t selector;
+		unsigned n;
+	} called[SELECTORS_MAX]; /* n = 0: free */
+	uint32_t hold; /* calls of this selector wait; 0: none do */
+	unsigned held_calls;
 };
 
 struct mock_chain {
@@ -134,18 +142,32 @@ knows(const struct end *e, const json_t *at)
 
 	assert(json_is_true(json_object_get(at, "requireCanonical")));
 	assert(rpc_fixed(hash, 32, json_object_get(at, "blockHash")) == ERR_OK);
-	for (uint64_t n = 0; n <= e->latest; n++)
+	for (uint64_t n = e->latest + 1; n-- > 0 && e->latest - n < KNOWS_MAX;)
 		if (memcmp(block_of(e, n).hash, hash, 32) == 0)
 			return true;
 	return false;
 }
 
-static void
-call(struct buf *out, const struct end *e, const json_t *params)
+static uint32_t
+selector_of(const json_t *params)
 {
 	const json_t *tx = json_array_get(params, 0);
 	struct buf data = { 0 };
 	uint32_t sel;
+
+	assert(
+	    rpc_data(&data, 1u << 20, json_object_get(tx, "data")) == ERR_OK);
+	assert(data.len >= 4);
+	sel = (uint32_t)data.p[0] << 24 | (uint32_t)data.p[1] << 16 |
+	    (uint32_t)data.p[2] << 8 | data.p[3];
+	buf_fini(&data);
+	return sel;
+}
+
+static void
+call(struct buf *out, const struct end *e, const json_t *params)
+{
+	uint32_t sel = selector_of(params);
 
 	if (!knows(e, json_array_get(params, 1))) {
 		put_text(out,
@@ -153,12 +175,6 @@ call(struct buf *out, const struct end *e, const json_t *params)
 		    "\"header not found\"}");
 		return;
 	}
-	assert(
-	    rpc_data(&data, 1u << 20, json_object_get(tx, "data")) == ERR_OK);
-	assert(data.len >= 4);
-	sel = (uint32_t)data.p[0] << 24 | (uint32_t)data.p[1] << 16 |
-	    (uint32_t)data.p[2] << 8 | data.p[3];
-	buf_fini(&data);
 	for (unsigned i = e->n_rules; i-- > 0;)
 		if (e->rule[i].method[0] == '\0' &&
 		    e->rule[i].selector == sel) {
@@ -208,6 +224,26 @@ note(struct end *e, const char *method)
 }
 
 static void
+note_call(struct end *e, uint32_t selector)
+{
+	for (unsigned i = 0; i < SELECTORS_MAX; i++) {
+		struct called *c = &e->called[i];
+
+		if (c->n > 0 && c->selector != selector)
+			continue;
+		c->selector = selector;
+		c->n++;
+		break;
+	}
+	while (e->hold == selector) {
+		e->held_calls++;
+		assert(pthread_cond_broadcast(&e->m->changed) == 0);
+		assert(pthread_cond_wait(&e->m->changed, &e->m->lock) == 0);
+		e->held_calls--;
+	}
+}
+
+static void
 answer(struct end *e, const struct httpd_request *rq, struct httpd_reply *rp)
 {
 	json_t *v = NULL;
@@ -223,6 +259,8 @@ answer(struct end *e, const struct httpd_request *rq, struct httpd_reply *rp)
 	assert(json_get_str(&method, v, "method") == ERR_OK);
 	assert(json_get_u64(&id, v, "id") == ERR_OK);
 	note(e, method);
+	if (strcmp(method, "eth_call") == 0)
+		note_call(e, selector_of(json_object_get(v, "params")));
 	while (e->mode == MOCK_HELD) {
 		e->held++;
 		assert(pthread_cond_broadcast(&e->m->changed) == 0);
@@ -299,6 +337,7 @@ mock_chain_free(struct mock_chain *m)
 	if (m == NULL)
 		return;
 	mock_mode(m, MOCK_ALL, MOCK_FINE);
+	mock_hold(m, MOCK_ALL, 0);
 	for (unsigned i = 0; i < m->n; i++) {
 		httpd_stop(m->end[i].httpd);
 		for (unsigned k = 0; k < m->end[i].n_rules; k++)
@@ -342,6 +381,27 @@ mock_wait_held(struct mock_chain *m, unsigned i)
 	assert(i < m->n);
 	lock(m);
 	while (m->end[i].held == 0)
+		assert(pthread_cond_wait(&m->changed, &m->lock) == 0);
+	assert(pthread_mutex_unlock(&m->lock) == 0);
+}
+
+void
+mock_hold(struct mock_chain *m, unsigned i, uint32_t selector)
+{
+	lock(m);
+	EACH(m, i, e)
+	{
+		e->hold = selector;
+	}
+	unlock(m);
+}
+
+void
+mock_wait_held_call(struct mock_chain *m, unsigned i)
+{
+	assert(i < m->n);
+	lock(m);
+	while (m->end[i].held_calls == 0)
 		assert(pthread_cond_wait(&m->changed, &m->lock) == 0);
 	assert(pthread_mutex_unlock(&m->lock) == 0);
 }
@@ -467,6 +527,20 @@ mock_count(struct mock_chain *m, unsigned i, const char *method)
 		if (method == NULL ||
 		    strcmp(m->end[i].seen[k].method, method) == 0)
 			n += m->end[i].seen[k].n;
+	unlock(m);
+	return n;
+}
+
+unsigned
+mock_count_calls(struct mock_chain *m, unsigned i, uint32_t selector)
+{
+	unsigned n = 0;
+
+	assert(i < m->n);
+	lock(m);
+	for (unsigned k = 0; k < SELECTORS_MAX; k++)
+		if (m->end[i].called[k].selector == selector)
+			n += m->end[i].called[k].n;
 	unlock(m);
 	return n;
 }

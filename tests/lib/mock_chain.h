@@ -32,6 +32,10 @@ void mock_mode(struct mock_chain *m, unsigned i, enum mock_mode mode);
 void mock_down(struct mock_chain *m, unsigned i);
 /* mock_wait_held returns once a request is being held. */
 void mock_wait_held(struct mock_chain *m, unsigned i);
+/* mock_hold: eth_calls of `selector` are not answered until it is another;
+ * 0: none.  mock_wait_held_call returns once one is being held. */
+void mock_hold(struct mock_chain *m, unsigned i, uint32_t selector);
+void mock_wait_held_call(struct mock_chain *m, unsigned i);
 
 void mock_chain_id(struct mock_chain *m, unsigned i, uint64_t id);
 void mock_head(struct mock_chain *m, unsigned i, uint64_t latest, uint64_t safe,
@@ -54,5 +58,7 @@ void mock_canned(
 
 /* How many requests of `method` (NULL: of any) endpoint i has seen. */
 unsigned mock_count(struct mock_chain *m, unsigned i, const char *method);
+/* How many eth_calls of `selector`. */
+unsigned mock_count_calls(struct mock_chain *m, unsigned i, uint32_t selector);
 
 #endif

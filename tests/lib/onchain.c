@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/file.h"
 #include "common/base/hex.h"
 #include "common/base/json.h"
+#include "common/eth/rpc.h"
 #include "tests/lib/onchain.h"
 
 #define ARTIFACT_MAX (4u << 20)
@@ -56,6 +58,35 @@ onchain_put(
 	return true;
 }
 
+/* anvil answers when it has a transaction, and mines it a moment later. */
+static void
+send_and_wait(const struct anvil *a, const char *params)
+{
+	const struct timespec nap = { .tv_nsec = 5 * 1000 * 1000 };
+	struct rpc_request rq = { a->url, "eth_sendTransaction", params, 30000,
+		1u << 20 };
+	struct rpc_reply r;
+	char hash[80];
+	bool mined;
+
+	rpc_all(&r, &rq, 1);
+	if (r.err != ERR_OK || !json_is_string(r.result)) {
+		(void)fprintf(stderr, "eth_sendTransaction: %s\n", r.message);
+		abort();
+	}
+	(void)snprintf(
+	    hash, sizeof hash, "[\"%.70s\"]", json_string_value(r.result));
+	rpc_reply_fini(&r);
+	rq.method = "eth_getTransactionReceipt";
+	rq.params = hash;
+	for (mined = false; !mined; (void)nanosleep(&nap, NULL)) {
+		rpc_all(&r, &rq, 1);
+		assert(r.err == ERR_OK);
+		mined = json_is_object(r.result);
+		rpc_reply_fini(&r);
+	}
+}
+
 void
 onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 {
@@ -70,7 +101,7 @@ onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 	    to != NULL ? "\"to\":\"0x" : "", to != NULL ? to : "",
 	    to != NULL ? "\"," : "", hex);
 	assert(e == ERR_OK);
-	anvil_rpc(a, "eth_sendTransaction", (char *)params.p);
+	send_and_wait(a, (char *)params.p);
 	free(hex);
 	buf_fini(&params);
 	buf_fini(data);

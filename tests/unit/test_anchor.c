@@ -149,7 +149,7 @@ Test(anchor, every_length_counts)
 /* Numbers have 64 bits, addresses 160, flags one. */
 Test(anchor, high_bytes)
 {
-	static const uint8_t hashes[] = { W_HASH, W_ORDER, W_ANN_HASH,
+	static const uint8_t hashes[] = { W_HASH, W_OPENER, W_ORDER, W_ANN_HASH,
 		W_ANN_INCARNATION };
 
 	for (unsigned i = 0; i < W_SEAT; i++) {
@@ -168,8 +168,8 @@ Test(anchor, offsets)
 {
 	refuse_number(W_OFFSET, 0);
 	refuse_number(W_OFFSET, 0x40);
-	refuse_number(W_SEATS, 19 * 32 - 32);
-	refuse_number(W_SEATS, 19 * 32);
+	refuse_number(W_SEATS, 18 * 32);
+	refuse_number(W_SEATS, 20 * 32);
 	refuse_number(W_N_SEATS, 0);
 	refuse_number(W_N_SEATS, 1);
 	refuse_number(W_N_SEATS, 3);
@@ -186,6 +186,7 @@ Test(anchor, impossible_points)
 	refuse_number(W_GENERATION, 0);
 	refuse_number(W_INDEX, 0);
 	refuse_number(W_HASH, 0);
+	refuse_number(W_OPENER, 0);
 }
 
 /* An announcement follows from the order and from the point. */

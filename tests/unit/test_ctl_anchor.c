@@ -166,7 +166,6 @@ setup(void)
 
 	g = (struct genesis){ .k256_pub = { 2, 1 } };
 	cr_assert_eq(buf_set(&g.ca_spki, "spki", 4), ERR_OK);
-	g.anchor.set = true;
 	g.anchor.index = 7;
 	memset(g.anchor.hash, 0x11, 32);
 	memset(g.anchor.incarnation, 0x22, 32);
@@ -331,18 +330,6 @@ LIVE(genesis_refused)
 	g.anchor.signer[0] ^= 1;
 	cr_assert_eq(publish(0, &code), ERR_DENIED);
 	cr_assert_eq(code, REASON_GENESIS_DONE);
-}
-
-/* A node without a log needs no anchor. */
-LIVE(genesis_without_anchor)
-{
-	enum reason code;
-
-	NEED_CHAIN();
-	g.anchor.set = false;
-	k.has_anchor = false;
-	cr_assert_eq(publish(GENESIS_FUND_LAB, &code), ERR_OK);
-	cr_assert(root_is_there());
 }
 
 /* The anchor opens, its signer can pay, the root is named; all of it can be

@@ -317,7 +317,7 @@ Test(ctl_doctor, disks)
 		"a wrapping key does not open"));
 	finds("kms1", "disk_refused", "older than the chain");
 	set(disk, "failed", json_true());
-	finds("kms1", "disk_failed", "node drain");
+	finds("kms1", "disk_failed", "every ten seconds");
 	finds_not("kms1", "disk_refused");
 }
 

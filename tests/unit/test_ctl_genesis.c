@@ -44,6 +44,34 @@ measure(struct tee *t)
 		    tee_extend(t, events[i].name, events[i].payload), ERR_OK);
 }
 
+/* A beginning for the anchor of the world's contracts, and its quote. */
+static void
+begin_log(struct world *w, struct tee *t, const struct epoch_public *pub)
+{
+	struct anchor_genesis a = { .root = pub->k256,
+		.at = { .generation = 1, .index = 7 } };
+	struct evidence ev = { 0 };
+	struct refusal why = { .code = REASON_NONE };
+	uint8_t rd[64];
+
+	w->chain.chain_id = a.chain_id = 31337;
+	w->chain.has_anchor = true;
+	memset(w->chain.anchor, 0x44, 20);
+	memset(w->g.anchor.hash, 0x11, 32);
+	memset(w->g.anchor.incarnation, 0x22, 32);
+	memset(w->g.anchor.signer, 0x33, 20);
+	w->g.anchor.index = 7;
+	memset(a.contract, 0x44, 20);
+	memset(a.at.hash, 0x11, 32);
+	memset(a.incarnation, 0x22, 32);
+	memset(a.signer, 0x33, 20);
+	anchor_genesis_report_data(rd, &a);
+	cr_assert_eq(tee_evidence(t, &ev, rd, &why), ERR_OK);
+	w->g.anchor.quote = ev.quote; /* transferred */
+	ev.quote = (struct buf){ 0 };
+	evidence_fini(&ev);
+}
+
 static void
 world_init(struct world *w)
 {
@@ -88,6 +116,7 @@ world_init(struct world *w)
 	epoch_roots_public(roots, &pub);
 	keys_bootstrap_report_data(rd, &pub);
 	cr_assert_eq(tee_evidence(t, &w->g.evidence, rd, &why), ERR_OK);
+	begin_log(w, t, &pub);
 	tee_close(t);
 	epoch_roots_free(roots);
 	memcpy(w->g.k256_pub, pub.k256.b, 33);
@@ -159,6 +188,48 @@ Test(ctl_genesis, other_keys, .timeout = 60)
 	world_fini(&w);
 }
 
+/* The second quote binds every word of the beginning, this chain and this
+ * anchor contract; and the first one does not serve as it. */
+Test(ctl_genesis, other_beginning, .timeout = 60)
+{
+	struct world w;
+	struct buf keep;
+
+	world_init(&w);
+	w.g.anchor.index++;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.g.anchor.index--;
+	w.g.anchor.hash[31] ^= 1;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.g.anchor.hash[31] ^= 1;
+	w.g.anchor.incarnation[0] ^= 0x80;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.g.anchor.incarnation[0] ^= 0x80;
+	w.g.anchor.signer[19] ^= 1;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.g.anchor.signer[19] ^= 1;
+	w.chain.anchor[0] ^= 1;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.chain.anchor[0] ^= 1;
+	w.chain.chain_id++;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.chain.chain_id--;
+	w.chain.has_anchor = false;
+	cr_assert_eq(check(&w), REASON_REQUEST);
+	w.chain.has_anchor = true;
+	cr_assert_eq(check(&w), REASON_CHAIN_UNREACHABLE);
+
+	keep = w.g.anchor.quote;
+	w.g.anchor.quote = w.g.evidence.quote;
+	cr_assert_eq(check(&w), REASON_REPORT_DATA);
+	w.g.anchor.quote = keep;
+	w.g.anchor.quote.p[48 + 136] ^= 1;
+	cr_assert_eq(check(&w), REASON_QUOTE_SIGNATURE);
+	w.g.anchor.quote.len = 0;
+	cr_assert_neq(check(&w), REASON_CHAIN_UNREACHABLE);
+	world_fini(&w);
+}
+
 /* A quote or a log that was touched is refused; bytes that are no keys are
  * refused before the quote is looked at. */
 Test(ctl_genesis, altered, .timeout = 60)
@@ -205,9 +276,6 @@ read_text(const char *text, struct refusal *why)
 /* Every member must be there, of its kind and size; the refusal names it. */
 Test(ctl_genesis, reads_strictly)
 {
-	static const char good[] =
-	    "{\"number\":0,\"k256_pub\":\"" PUB "\",\"ca_spki\":\"00\","
-	    "\"quote\":\"00\",\"event_log\":\"[]\",\"vm_config\":\"{}\"}";
 	static const struct {
 		const char *text, *word;
 	} bad[] = {
@@ -226,10 +294,13 @@ Test(ctl_genesis, reads_strictly)
 		{ "{\"number\":0,\"k256_pub\":\"" PUB "\",\"ca_spki\":\"00\","
 		  "\"quote\":\"00\",\"event_log\":\"[]\"}",
 		    "vm_config" },
+		{ "{\"number\":0,\"k256_pub\":\"" PUB "\",\"ca_spki\":\"00\","
+		  "\"quote\":\"00\",\"event_log\":\"[]\","
+		  "\"vm_config\":\"{}\"}",
+		    "anchor" },
 	};
 	struct refusal why;
 
-	cr_assert_eq(read_text(good, &why), ERR_OK);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		cr_expect_eq(read_text(bad[i].text, &why), ERR_DENIED, "%s",
 		    bad[i].text);
@@ -238,7 +309,7 @@ Test(ctl_genesis, reads_strictly)
 	}
 }
 
-/* "anchor" may be absent, but not be half there. */
+/* The beginning, as strictly; all of it is good. */
 Test(ctl_genesis, reads_anchor_strictly)
 {
 #define HEAD \
@@ -249,7 +320,7 @@ Test(ctl_genesis, reads_anchor_strictly)
 #define A20 "0x3333333333333333333333333333333333333333"
 	static const char good[] =
 	    HEAD "{\"index\":7,\"hash\":\"" H32 "\",\"incarnation\":\"" H32
-		 "\",\"signer\":\"" A20 "\"}}";
+		 "\",\"signer\":\"" A20 "\",\"quote\":\"00\"}}";
 	static const struct {
 		const char *text, *word;
 	} bad[] = {
@@ -268,6 +339,14 @@ Test(ctl_genesis, reads_anchor_strictly)
 		       "\",\"incarnation\":\"" H32 "\",\"signer\":\"" H32
 		       "\"}}",
 		    "signer" },
+		{ HEAD "{\"index\":7,\"hash\":\"" H32
+		       "\",\"incarnation\":\"" H32 "\",\"signer\":\"" A20
+		       "\"}}",
+		    "quote" },
+		{ HEAD "{\"index\":7,\"hash\":\"" H32
+		       "\",\"incarnation\":\"" H32 "\",\"signer\":\"" A20
+		       "\",\"quote\":\"0\"}}",
+		    "quote" },
 	};
 	struct refusal why = { .code = REASON_NONE };
 

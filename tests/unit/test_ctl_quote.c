@@ -335,10 +335,15 @@ Test(ctl_quote, forms_of_a_file)
 	expect_file("{\"quote\":\"0400\"}", "GetQuote reply", "0400");
 	expect_file(" {\"quote\":\"0x04\",\"event_log\":\"[]\"}",
 	    "GetQuote reply", "04");
+	expect_file("BAACAIEAAAA=", "base64 text", "0400020081000000");
+	expect_file("BAACAI\nEAAAA=\n", "base64 text", "0400020081000000");
 	/* Broken forms are bytes, for the parser to refuse. */
 	expect_file("040", "binary", "303430");
 	expect_file("{\"quote\":", "binary", "7b2271756f7465223a");
 	expect_file("0x", "binary", "3078");
+	expect_file("BAACAIEAAAA", "binary", "4241414341494541414141");
+	expect_file("BAACAIEAAAB=", "binary", "42414143414945414141423d");
+	expect_file("BAAC-IEAAAA=", "binary", "424141432d4945414141413d");
 }
 
 /* JSON that holds no evidence is told as such, never taken for bytes. */

@@ -390,6 +390,48 @@ Test(disklog_attack, mixed_snapshots)
 	buf_fini(&b);
 }
 
+/* Two forks of one log with equal entries and unequal snapshots at the same
+ * index: no piece, and not all of them, can change places. */
+Test(disklog_attack, twin_snapshots)
+{
+	struct buf piece[2][5] = { 0 };
+	const struct buf *image;
+	struct logworld_print p;
+	unsigned base, n = 0;
+	uint64_t last;
+
+	history("kms0");
+	base = n_states - 1;
+	for (unsigned i = 0; i < 2; i++) {
+		write_image(state[base].image.p, state[base].image.len);
+		ok(logworld_open(&w, dir, "kms0", MAP_MAX));
+		ok(logworld_look(w.store, &p, &last, NULL));
+		ok(logworld_start(&w, last));
+		turn();
+		ok(logworld_compact(&w, 200000, 2));
+		turn();
+		logworld_close(&w);
+		for (n = 0; n < 5; n++)
+			cr_assert(raw_number(
+			    dir, STORE_SNAPSHOT, n, &piece[i][n], false));
+	}
+	image = &state[n_states - 1].image;
+	for (unsigned set = 1; set < 1u << n; set++) {
+		write_image(image->p, image->len);
+		for (unsigned i = 0; i < n; i++)
+			if ((set >> i & 1) != 0)
+				cr_assert(raw_number(dir, STORE_SNAPSHOT, i,
+				    &piece[0][i], true));
+		cr_assert(!loads(NULL));
+	}
+	write_image(image->p, image->len);
+	cr_assert(loads(&p));
+	for (unsigned i = 0; i < n; i++) {
+		buf_fini(&piece[0][i]);
+		buf_fini(&piece[1][i]);
+	}
+}
+
 /* Records of another slot, under the same key, in our place. */
 Test(disklog_attack, another_slot)
 {

@@ -1,6 +1,8 @@
 /* The whole verification of a peer's evidence, with a simulated platform:
  * the code that checks Intel's quotes, under the simulator's root. */
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -12,6 +14,7 @@
 #include "node/tee/simdocs.h"
 #include "node/tee/simimage.h"
 #include "tests/lib/simworld.h"
+#include "tests/lib/tmpdir.h"
 
 static struct simworld w;
 static struct pccs_server *server;
@@ -225,6 +228,75 @@ Test(evidence, bad_collateral_is_forgotten)
 		cr_assert_eq(check(&code), ERR_OK, "%s", reason_label(code));
 		buf_fini(&b);
 	}
+}
+
+/* A folder with the same documents, for a second provider. */
+static void
+copy_pki(const char *to)
+{
+	char path[2][700];
+	struct dirent **names;
+	int n;
+
+	(void)snprintf(path[0], sizeof path[0], "%s/pki", w.dir);
+	(void)snprintf(path[1], sizeof path[1], "%s/pki", to);
+	cr_assert_eq(file_mkdirs(path[1]), ERR_OK);
+	cr_assert_gt(n = scandir(path[0], &names, NULL, alphasort), 2);
+	for (int i = 0; i < n; i++) {
+		struct buf b = { 0 };
+
+		(void)snprintf(path[0], sizeof path[0], "%s/pki/%s", w.dir,
+		    names[i]->d_name);
+		(void)snprintf(
+		    path[1], sizeof path[1], "%s/pki/%s", to, names[i]->d_name);
+		if (names[i]->d_name[0] != '.') {
+			cr_assert_eq(file_read(&b, path[0], 1u << 20), ERR_OK);
+			cr_assert_eq(
+			    file_write(path[1], b.p, b.len, 0600), ERR_OK);
+		}
+		buf_fini(&b);
+		free(names[i]);
+	}
+	free(names);
+}
+
+/* The peer is not refused for a provider's garbage while another provider
+ * has better; when none has, it is. */
+Test(evidence, another_provider_is_asked)
+{
+	char *dir = tmpdir_new(), path[700], more[64];
+	struct verifier_options o = { .pccs_url = url, .n_pccs_more = 1 };
+	struct pccs_server *second = NULL;
+	struct buf b = { 0 };
+	enum reason code;
+
+	copy_pki(dir);
+	cr_assert_eq(
+	    pccs_server_start(&second, dir, "127.0.0.1", 0, the_clock), ERR_OK);
+	(void)snprintf(
+	    more, sizeof more, "http://127.0.0.1:%u", pccs_server_port(second));
+	o.pccs_more[0] = more;
+	o.simulated_root = buf_view(&root);
+	attest_policy_default(&o.policy);
+	o.policy.allow_simulated = true;
+
+	(void)snprintf(path, sizeof path, "%s/pki/qe_identity.json", w.dir);
+	cr_assert_eq(file_read(&b, path, 1u << 20), ERR_OK);
+	flip_signature(&b);
+	cr_assert_eq(file_write(path, b.p, b.len, 0600), ERR_OK);
+	must_refuse(REASON_COLLATERAL_INVALID);
+	verifier_free(verifier);
+	cr_assert_eq(verifier_new(&verifier, &o), ERR_OK);
+	cr_assert_eq(check(&code), ERR_OK, "%s", reason_label(code));
+
+	(void)snprintf(path, sizeof path, "%s/pki/qe_identity.json", dir);
+	cr_assert_eq(file_write(path, b.p, b.len, 0600), ERR_OK);
+	verifier_free(verifier);
+	cr_assert_eq(verifier_new(&verifier, &o), ERR_OK);
+	must_refuse(REASON_COLLATERAL_INVALID);
+	pccs_server_stop(second);
+	buf_fini(&b);
+	tmpdir_remove(dir);
 }
 
 /* Whichever byte of the quote is touched, it is refused. */

@@ -36,7 +36,7 @@ round_trip(const KmsRequest *m)
 }
 
 static enum err
-join_of(size_t incarnation, const char *slot)
+join_of(const char *slot, size_t incarnation, size_t signature)
 {
 	Devproof__Kms__V1__Join join;
 	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
@@ -44,6 +44,7 @@ join_of(size_t incarnation, const char *slot)
 	devproof__kms__v1__join__init(&join);
 	join.slot = (char *)(uintptr_t)slot;
 	join.incarnation = msg_bytes(bytes, incarnation);
+	join.signature = msg_bytes(bytes, signature);
 	m.id = 7;
 	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_JOIN;
 	m.join = &join;
@@ -53,15 +54,114 @@ join_of(size_t incarnation, const char *slot)
 /* Members of fixed size have that size, names are bounded. */
 Test(msg, sizes)
 {
-	char slot[65];
+	char slot[33] = "";
 
-	memset(slot, 'a', 64);
-	slot[64] = '\0';
-	cr_assert_eq(join_of(32, "kms1"), ERR_OK);
-	cr_assert_eq(join_of(31, "kms1"), ERR_MALFORMED);
-	cr_assert_eq(join_of(33, "kms1"), ERR_MALFORMED);
-	cr_assert_eq(join_of(0, "kms1"), ERR_MALFORMED);
-	cr_assert_eq(join_of(32, slot), ERR_MALFORMED);
+	cr_assert_eq(join_of("", 32, 64), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 31, 64), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 33, 64), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 0, 64), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 32, 63), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 32, 65), ERR_MALFORMED);
+	cr_assert_eq(join_of("kms1", 32, 0), ERR_MALFORMED);
+	memset(slot, 'a', 32);
+	cr_assert_eq(join_of(slot, 32, 64), ERR_MALFORMED);
+	slot[31] = '\0';
+	cr_assert_eq(join_of(slot, 32, 64), ERR_OK);
+	cr_assert_eq(join_of("kms1", 32, 64), ERR_OK);
+}
+
+static enum err
+joined_of(size_t n, size_t len)
+{
+	static Devproof__Kms__V1__EpochKey key[300], *list[300];
+	Devproof__Kms__V1__Joined j = DEVPROOF__KMS__V1__JOINED__INIT;
+	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT, *got = NULL;
+	struct buf b = { 0 };
+	enum err e;
+
+	for (size_t i = 0; i < n; i++) {
+		devproof__kms__v1__epoch_key__init(&key[i]);
+		key[i].number = i;
+		/* The last one only: every one counts. */
+		key[i].wrap_key = msg_bytes(bytes, i + 1 == n ? len : 32);
+		list[i] = &key[i];
+	}
+	j.keys = list;
+	j.n_keys = n;
+	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_JOINED;
+	r.joined = &j;
+	cr_assert_eq(msg_reply_pack(&b, &r), ERR_OK);
+	e = msg_reply_parse(&got, buf_view(&b));
+	msg_reply_free(got);
+	buf_wipe(&b);
+	return e;
+}
+
+/* A hand-over has keys, of 32 bytes, and not more than there are epochs. */
+Test(msg, joined)
+{
+	cr_assert_eq(joined_of(0, 0), ERR_MALFORMED);
+	cr_assert_eq(joined_of(1, 0), ERR_MALFORMED);
+	cr_assert_eq(joined_of(1, 31), ERR_MALFORMED);
+	cr_assert_eq(joined_of(3, 33), ERR_MALFORMED);
+	cr_assert_eq(joined_of(257, 32), ERR_MALFORMED);
+	cr_assert_eq(joined_of(256, 32), ERR_OK);
+	cr_assert_eq(joined_of(1, 32), ERR_OK);
+}
+
+static enum err
+counter_of(const char *name, size_t operation)
+{
+	Devproof__Kms__V1__CounterGet g;
+	Devproof__Kms__V1__CounterIncrement i;
+	Devproof__Kms__V1__Counter c;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT, *got = NULL;
+	struct buf b = { 0 };
+	enum err e;
+
+	devproof__kms__v1__counter_get__init(&g);
+	devproof__kms__v1__counter_increment__init(&i);
+	devproof__kms__v1__counter__init(&c);
+	g.name = i.name = c.name = (char *)(uintptr_t)name;
+	i.operation = msg_bytes(bytes, operation);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET;
+	m.counter_get = &g;
+	e = round_trip(&m);
+	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_COUNTER;
+	r.counter = &c;
+	cr_assert_eq(msg_reply_pack(&b, &r), ERR_OK);
+	cr_assert_eq(msg_reply_parse(&got, buf_view(&b)), e);
+	msg_reply_free(got);
+	buf_fini(&b);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT;
+	m.counter_increment = &i;
+	if (operation == 16)
+		cr_assert_eq(round_trip(&m), e);
+	else
+		e = round_trip(&m);
+	return e;
+}
+
+/* A counter has a name as command_name_ok wants it, an increment a name of
+ * its own. */
+Test(msg, counters)
+{
+	static const char *const bad[] = { "", " ", "a b", "a/b", "#", "\x7f",
+		"a\n", "\xc3\xa9" };
+	char name[66] = "";
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		cr_assert_eq(
+		    counter_of(bad[i], 16), ERR_MALFORMED, "%s", bad[i]);
+	cr_assert_eq(counter_of("a", 0), ERR_MALFORMED);
+	cr_assert_eq(counter_of("a", 15), ERR_MALFORMED);
+	cr_assert_eq(counter_of("a", 17), ERR_MALFORMED);
+	memset(name, 'a', 65);
+	cr_assert_eq(counter_of(name, 16), ERR_MALFORMED);
+	name[64] = '\0';
+	cr_assert_eq(counter_of(name, 16), ERR_OK);
+	cr_assert_eq(counter_of("!~", 16), ERR_OK);
 }
 
 /* Nothing, garbage, a request without a body, and too much are refused. */

@@ -13,6 +13,7 @@
 #include "tests/lib/simworld.h"
 
 #define DAY (24 * 3600)
+#define EVAL "\"tcbEvaluationDataNumber\":"
 
 static struct simworld w;
 static struct pccs_server *server;
@@ -28,6 +29,8 @@ static enum mode {
 	MODE_NO_CHAIN,
 	MODE_BAD_CHAIN,
 	MODE_HUGE,
+	MODE_OLDER,
+	MODE_UNNUMBERED,
 } mode;
 static unsigned mode_status;
 static const char *mode_path = "";
@@ -82,6 +85,12 @@ answer(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 		rp->header_name = NULL;
 	if (mode == MODE_BAD_CHAIN)
 		rp->header_value = "%zz";
+	if (mode == MODE_OLDER || mode == MODE_UNNUMBERED) {
+		char *at = strstr((char *)rp->body.p, EVAL "18");
+
+		cr_assert_not_null(at);
+		at[mode == MODE_OLDER ? strlen(EVAL "1") : 1]--; /* "..17" */
+	}
 	if (mode == MODE_HUGE)
 		for (int i = 0; i < 600; i++)
 			(void)!buf_printf(&rp->body, "%1024d", 0);
@@ -408,6 +417,72 @@ Test(pccs, serves_old_until_its_end)
 	cr_assert_eq(why.code, REASON_COLLATERAL_EXPIRED);
 	cr_assert_eq(sim_pki_refresh(w.dir, true, end + 1), ERR_OK);
 	cr_assert_eq(get(end + 1, &why), ERR_OK);
+}
+
+/* P25: collateral of a lower evaluation number than what is there does not
+ * take its place, in either document; and the next provider is asked. */
+Test(pccs, an_older_one_does_not_replace)
+{
+	static const char *const part[] = { "/tcb", "/identity" };
+	int64_t at = SIMWORLD_NOW, end = SIMWORLD_NOW - 3600 + 30 * DAY;
+	struct collateral c = { 0 };
+	struct refusal why;
+
+	cr_assert_eq(get(at, &why), ERR_OK);
+	for (size_t i = 0; i < 2; i++) {
+		unsigned before = asked;
+
+		mode = MODE_OLDER;
+		mode_path = part[i];
+		at += 2 * DAY;
+		cr_assert_eq(
+		    pccs_get(client, &c, SIM_FMSPC, true, at, &why), ERR_OK);
+		cr_assert_eq(asked, before + 4);
+		cr_assert_not_null(strstr((char *)c.tcb_info.p, EVAL "18"));
+		cr_assert_not_null(strstr((char *)c.qe_identity.p, EVAL "18"));
+		collateral_fini(&c);
+		/* Not asked again at once. */
+		cr_assert_eq(get(at + 1, &why), ERR_OK);
+		cr_assert_eq(asked, before + 4);
+	}
+	/* With nothing in date, its user may judge what there is. */
+	cr_assert_eq(sim_pki_refresh(w.dir, true, end + 1), ERR_OK);
+	cr_assert_eq(
+	    pccs_get(client, &c, SIM_FMSPC, true, end + 1, &why), ERR_OK);
+	cr_assert_not_null(strstr((char *)c.qe_identity.p, EVAL "17"));
+	collateral_fini(&c);
+	/* And one that says no number at all is none. */
+	pccs_forget(client, SIM_FMSPC, true);
+	mode = MODE_UNNUMBERED;
+	cr_assert_eq(get(end + 1, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_COLLATERAL_INVALID);
+}
+
+/* Among several providers, one that lags is not asked first again. */
+Test(pccs, a_lagging_provider)
+{
+	char url[2][64];
+	const char *list[] = { url[0], url[1] };
+	struct pccs *p = NULL;
+	struct collateral c = { 0 };
+	struct refusal why = { 0 };
+	int64_t at = SIMWORLD_NOW;
+
+	(void)snprintf(url[0], sizeof url[0], "http://127.0.0.1:%u",
+	    (unsigned)httpd_port(proxy));
+	(void)snprintf(url[1], sizeof url[1], "http://127.0.0.1:%u",
+	    (unsigned)pccs_server_port(server));
+	cr_assert_eq(pccs_new_many(&p, list, 2, false), ERR_OK);
+	for (int i = 0; i < 3; i++, at += 2 * DAY) {
+		cr_assert_eq(
+		    pccs_get(p, &c, SIM_FMSPC, true, at, &why), ERR_OK);
+		cr_assert_not_null(strstr((char *)c.tcb_info.p, EVAL "18"));
+		collateral_fini(&c);
+		cr_assert_eq(asked, i == 0 ? 4 : 8);
+		mode = MODE_OLDER;
+		mode_path = "/tcb";
+	}
+	pccs_free(p);
 }
 
 /* More platforms than places: the oldest goes, nothing breaks. */

@@ -1,7 +1,7 @@
 /* The key service as its callers see it: a node in process, on loopback TCP,
  * with real attestation (of simulated platforms) and a scripted chain. */
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
@@ -11,10 +11,11 @@
 #include "common/crypto/dstack.h"
 #include "common/eth/appauth.h"
 #include "tests/lib/kms_ask.h"
-#include "tests/lib/kms_node.h"
+#include "tests/lib/link_node.h"
 
 #define APP APPAUTH_IS_APP_ALLOWED
 #define KMS APPAUTH_IS_KMS_ALLOWED
+#define STATE 0xc19d93fbu /* of the anchor */
 
 static struct kms_world w;
 static struct kms_node *node;
@@ -27,7 +28,7 @@ setup(void)
 	cr_assert_eq(secret_process_init(), ERR_OK);
 	log_set_level(LOG_ERROR);
 	kms_world_init(&w);
-	node = kms_node_start(&w, "a", true, NULL);
+	node = kms_node_start(&w, "a", true);
 	kms_caller_boot(&app, &w, CHANNEL_APP, 0x42);
 	kms_caller_boot(&peer, &w, CHANNEL_KMS_PEER, 0x77);
 }
@@ -85,40 +86,24 @@ dial_denied(struct kms_caller *c)
 
 /* ---- genesis ---- */
 
-struct genesis {
-	bool has;
-	struct epoch_public pub;
-};
-
-static void
-read_genesis(const struct cluster *c, void *arg)
-{
-	struct genesis *g = arg;
-
-	g->has = cluster_genesis(c, &g->pub);
-}
-
 static struct k256_pub
 make_root(void)
 {
-	struct genesis g;
+	struct cluster_genesis g = kms_node_genesis(node);
 
-	kms_node_step(node, PHASE_GENESIS);
-	kms_node_do(node, read_genesis, &g);
-	cr_assert(g.has);
+	cr_assert_eq(kms_node_phase(node), PHASE_GENESIS);
 	return g.pub.k256;
 }
 
-/* As the operator does it: the node's root goes on chain. */
+/* As the operator does it: the node's root and log go on chain. */
 static struct k256_pub
 make_ready(void)
 {
-	struct k256_pub root = make_root();
+	struct cluster_genesis g = kms_node_genesis(node);
 
-	kms_world_root(&w, &root);
-	kms_world_block(&w);
-	kms_node_step(node, PHASE_READY);
-	return root;
+	kms_world_open(&w, &g, incarnation_id(kms_node_incarnation(node)));
+	kms_node_wait(node, PHASE_READY);
+	return g.pub.k256;
 }
 
 static struct k256_pub
@@ -136,21 +121,23 @@ other_root(void)
 /* ---- who may talk ---- */
 
 static unsigned
-calls(void)
+calls(uint32_t selector)
 {
-	return mock_count(w.chain, 0, "eth_call");
+	return mock_count_calls(w.chain, 0, selector);
 }
 
 /* A KMS node that the contract does not list is refused at the handshake,
  * by the member and for the contract's own reason. */
 Test(service, unlisted_peer)
 {
-	unsigned before = calls();
+	unsigned before;
 
 	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
+	kms_world_block(&w);
+	before = calls(KMS);
 	cr_assert_eq(dial_denied(&peer), REASON_CONTRACT_MR, "%s",
 	    reason_label(why.code));
-	cr_assert_eq(calls(), before + 1);
+	cr_assert_gt(calls(KMS), before);
 	kms_world_say(
 	    &w, KMS, false, "KMS is not allowed to boot on this device");
 	kms_world_block(&w);
@@ -166,6 +153,7 @@ Test(service, peer_without_chain)
 	struct channel *ch = NULL;
 
 	mock_mode(w.chain, MOCK_ALL, MOCK_GARBAGE);
+	kms_world_block(&w);
 	cr_assert_neq(channel_dial(&ch, &peer.cx, peer.role, kms_node_url(node),
 			  KMS_WAIT_MS, &why),
 	    ERR_OK);
@@ -178,14 +166,14 @@ Test(service, peer_without_chain)
  * contract is not even asked. */
 Test(service, app_needs_no_permission_to_talk)
 {
-	unsigned before = calls();
+	unsigned before = calls(APP);
 	struct channel *ch;
 
 	kms_world_say(&w, APP, false, "App not registered");
 	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
 	kms_world_block(&w);
 	ch = dial(&app);
-	cr_assert_eq(calls(), before);
+	cr_assert_eq(calls(APP), before);
 	channel_close(ch);
 	/* Sound evidence it must be: here of a machine out of date. */
 	kms_caller_close(&app);
@@ -199,21 +187,28 @@ Test(service, app_needs_no_permission_to_talk)
 
 /* ---- the table ---- */
 
-/* Roles are not mixed, ready or not: an app gets no roots and no records, a
- * KMS node no app's keys. */
+/* Roles are not mixed, ready or not: an app gets no wrapping keys, a KMS node
+ * no app's keys and no app's counters; and links are for KMS nodes alone. */
 static void
 wrong_roles(void)
 {
+	static const uint8_t sig[INCARNATION_SIG_LEN] = { 1 };
 	struct channel *a = dial(&app), *p = dial(&peer);
 	struct metrics *mx = kms_node_metrics(node);
+	struct incarnation *i = kms_node_incarnation(node);
 	uint64_t before = mx->refusals[REASON_WRONG_ROLE];
 
-	REFUSED(kms_ask_join(a, "x", &why), REASON_WRONG_ROLE);
-	REFUSED(kms_ask_sync(a, &why), REASON_WRONG_ROLE);
+	REFUSED(kms_ask_join(a, "x", i, &why), REASON_WRONG_ROLE);
+	REFUSED(kms_ask_join_as(a, "x", incarnation_id(i), sig, &why),
+	    REASON_WRONG_ROLE);
+	cr_assert_eq(link_hello(a, i, "x"), REASON_WRONG_ROLE);
+	cr_assert_eq(link_item(a, 0, 0, 1, 8), REASON_WRONG_ROLE);
 	REFUSED(kms_ask_keys(p, -1, &why), REASON_WRONG_ROLE);
 	REFUSED(kms_ask_keys(p, 0, &why), REASON_WRONG_ROLE);
 	REFUSED(kms_ask_cert(p, 0x77, false, &why), REASON_WRONG_ROLE);
-	cr_assert_eq(mx->refusals[REASON_WRONG_ROLE], before + 5);
+	REFUSED(kms_ask_counter(p, "n", &why), REASON_WRONG_ROLE);
+	REFUSED(kms_ask_increment(p, "n", 0, 1, &why), REASON_WRONG_ROLE);
+	cr_assert_eq(mx->refusals[REASON_WRONG_ROLE], before + 9);
 	channel_close(a);
 	channel_close(p);
 }
@@ -225,22 +220,25 @@ Test(service, wrong_role)
 	wrong_roles();
 }
 
-/* A node without roots, or whose roots are not on chain, releases nothing;
- * but it tells who it is. */
+/* A node that is not in service releases nothing and promises nothing; but it
+ * tells who it is. */
 static void
-not_ready(void)
+not_ready(struct kms_node *n)
 {
-	struct channel *a = dial(&app), *p = dial(&peer);
+	struct channel *a = dial_to(n, &app), *p = dial_to(n, &peer);
+	struct incarnation *i = kms_node_incarnation(n);
 	KmsReply *r;
 
 	REFUSED(kms_ask_keys(a, -1, &why), REASON_NOT_READY);
+	REFUSED(kms_ask_keys(a, 0, &why), REASON_NOT_READY);
 	REFUSED(kms_ask_cert(a, 0x42, false, &why), REASON_NOT_READY);
-	REFUSED(kms_ask_join(p, "x", &why), REASON_NOT_READY);
-	REFUSED(kms_ask_sync(p, &why), REASON_NOT_READY);
+	REFUSED(kms_ask_counter(a, "n", &why), REASON_NOT_READY);
+	REFUSED(kms_ask_increment(a, "n", 0, 1, &why), REASON_NOT_READY);
+	REFUSED(kms_ask_join(p, "x", i, &why), REASON_NOT_READY);
 	cr_assert_not_null(r = kms_ask_meta(a, &why));
 	cr_assert_eq(r->body_case, DEVPROOF__KMS__V1__REPLY__BODY_META);
 	cr_assert_eq(r->meta->chain_id, KMS_CHAIN_ID);
-	cr_assert_eq(r->meta->n_epochs, 0);
+	cr_assert_str_eq(r->meta->version, KMSD_VERSION);
 	msg_reply_free(r);
 	cr_assert_not_null(r = kms_ask_meta(p, &why));
 	msg_reply_free(r);
@@ -248,11 +246,55 @@ not_ready(void)
 	channel_close(p);
 }
 
+static void
+stay(struct kms_node *n, enum cluster_phase p)
+{
+	kms_node_wait(n, p);
+	not_ready(n);
+	cr_assert_eq(kms_node_phase(n), p);
+}
+
+/* Every phase but READY that one node alone goes through. */
 Test(service, not_ready)
 {
-	not_ready();
-	(void)make_root();
-	not_ready();
+	struct cluster_genesis g;
+	struct kms_node *b;
+
+	/* STARTING: the chain says nothing yet. */
+	b = kms_node_start(&w, "b", false);
+	stay(b, PHASE_STARTING);
+	/* GENESIS: roots are here, and not on chain. */
+	stay(node, PHASE_GENESIS);
+	/* ... on chain is a root, and not the log. */
+	g = kms_node_genesis(node);
+	kms_world_root(&w, &g.pub.k256);
+	kms_world_block(&w);
+	stay(node, PHASE_GENESIS);
+	kms_node_stop(b);
+	/* JOINING: the leader does not give it its slot. */
+	kms_world_open(&w, &g, incarnation_id(kms_node_incarnation(node)));
+	kms_node_wait(node, PHASE_READY);
+	w.anchor.n_seats = 1;
+	kms_world_anchor(&w);
+	kms_world_block(&w);
+	b = kms_node_start(&w, "b", true);
+	stay(b, PHASE_JOINING);
+	kms_node_stop(b);
+	cr_assert_eq(kms_node_phase(node), PHASE_READY);
+}
+
+/* HALTED: this life is over, and what it held is gone. */
+Test(service, not_ready_halted)
+{
+	make_ready();
+	w.anchor.at.generation++;
+	w.anchor.at.index += 5;
+	memset(w.anchor.at.hash, 0x5a, 32);
+	kms_world_anchor(&w);
+	kms_world_block(&w);
+	KMS_UNTIL(kms_node_halted(node) == HALT_GENERATION);
+	stay(node, PHASE_HALTED);
+	cr_assert_not(keyring_has(kms_node_keyring(node), 0));
 }
 
 static void
@@ -279,43 +321,135 @@ drops(struct bytes garbage)
 Test(service, garbage)
 {
 	static const uint8_t junk[] = { 0xff, 0xff, 0xff, 0xff, 0x07 };
-	/* id 5 and no body; a body of number 9; Join with a short member. */
+	/* id 5 and no body; a body of number 6; Join with a short member. */
 	static const uint8_t bare[] = { 0x08, 5 };
-	static const uint8_t unknown[] = { 0x08, 5, 0x4a, 0 };
+	static const uint8_t unknown[] = { 0x08, 5, 0x32, 0 };
 	static const uint8_t short_join[] = { 0x2a, 4, 0x0a, 0, 0x12, 0 };
+	/* An increment without an operation. */
+	static const uint8_t increment[] = { 0x52, 3, 0x0a, 1, 'n' };
 
 	drops(BYTES_OF(junk));
 	drops(BYTES_OF(bare));
 	drops(BYTES_OF(unknown));
 	drops(BYTES_OF(short_join));
+	drops(BYTES_OF(increment));
 }
 
 /* ---- genesis ---- */
 
-/* A node that the contract does not list makes no roots, and one whose
- * root is not named gives it up: it has nothing to release then. */
-Test(service, genesis_refusals)
+static void
+read_offer(struct cluster *c, void *arg)
 {
-	struct k256_pub other = other_root();
-	struct genesis g;
-	struct channel *a;
+	struct cluster_genesis g;
 
+	*(bool *)arg = cluster_genesis(c, &g);
+}
+
+static bool
+offers_genesis(struct kms_node *n)
+{
+	bool has;
+
+	kms_node_do(n, read_offer, &has);
+	return has;
+}
+
+/* Waits until the node has looked at the chain some times more. */
+static void
+looks(void)
+{
+	unsigned end = calls(STATE) + 4;
+
+	KMS_UNTIL(calls(STATE) >= end);
+}
+
+/* A node that the contract does not list makes no roots; nor does one that is
+ * not told to. */
+Test(service, genesis_denied)
+{
+	struct kms_node *b, *c;
+	struct k256_pub other;
+
+	kms_node_stop(node);
 	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
 	kms_world_block(&w);
-	kms_node_step(node, PHASE_JOINING);
-	kms_node_do(node, read_genesis, &g);
-	cr_assert_not(g.has);
+	node = kms_node_start(&w, "a", true);
+	b = kms_node_start(&w, "b", false);
+	looks();
+	looks();
+	cr_assert_eq(kms_node_phase(node), PHASE_STARTING);
+	cr_assert_not(offers_genesis(node));
+	cr_assert_not(keyring_has(kms_node_keyring(node), 0));
 	kms_world_say(&w, KMS, true, "");
 	kms_world_block(&w);
 	(void)make_root();
+	cr_assert(keyring_has(kms_node_keyring(node), 0));
+	cr_assert_eq(kms_node_phase(b), PHASE_STARTING);
+	cr_assert_not(keyring_has(kms_node_keyring(b), 0));
+	kms_node_stop(b);
+	/* Nor when a root is on chain, though its cluster is not there. */
+	c = kms_node_start(&w, "c", true);
+	(void)kms_node_genesis(c);
+	kms_node_stop(c);
+	w.anchor.at = (struct anchor_point){ 1, 2, { 3 } };
+	memset(w.anchor.opener, 4, 32);
+	kms_world_anchor(&w);
+	other = other_root();
 	kms_world_root(&w, &other);
 	kms_world_block(&w);
-	kms_node_step(node, PHASE_JOINING);
-	kms_node_do(node, read_genesis, &g);
-	cr_assert_not(g.has);
-	a = dial(&app);
-	REFUSED(kms_ask_keys(a, -1, &why), REASON_NOT_READY);
-	channel_close(a);
+	c = kms_node_start(&w, "c", true);
+	kms_node_wait(c, PHASE_JOINING);
+	looks();
+	cr_assert_not(keyring_has(kms_node_keyring(c), 0));
+	kms_node_stop(c);
+}
+
+/* Of two that made roots the chain names one; the other's were never anybody's:
+ * it destroys them, and its life is over. */
+Test(service, genesis_lost)
+{
+	struct kms_node *b = kms_node_start(&w, "b", true);
+	struct cluster_genesis one = kms_node_genesis(node);
+	struct cluster_genesis two = kms_node_genesis(b);
+
+	cr_assert_neq(memcmp(&one.pub.k256, &two.pub.k256, 33), 0);
+	kms_world_open(&w, &one, incarnation_id(kms_node_incarnation(node)));
+	KMS_UNTIL(kms_node_halted(b) == HALT_DIVERGED);
+	cr_assert_eq(kms_node_phase(b), PHASE_HALTED);
+	cr_assert_not(keyring_has(kms_node_keyring(b), 0));
+	not_ready(b);
+	kms_node_wait(node, PHASE_READY);
+	kms_node_stop(b);
+	/* What was the loser's slot is free for its next life. */
+	b = kms_node_start(&w, "b", true);
+	kms_node_wait(b, PHASE_READY);
+	kms_node_stop(b);
+}
+
+/* The same beginning with another hash is another beginning. */
+Test(service, genesis_other_hash)
+{
+	struct cluster_genesis g = kms_node_genesis(node);
+
+	g.anchor.hash[31] ^= 1;
+	kms_world_open(&w, &g, incarnation_id(kms_node_incarnation(node)));
+	KMS_UNTIL(kms_node_halted(node) == HALT_DIVERGED);
+	cr_assert_eq(kms_node_phase(node), PHASE_HALTED);
+	cr_assert_not(keyring_has(kms_node_keyring(node), 0));
+}
+
+/* Roots that were made and are not those that the contract then names are
+ * dropped, and with them what there was to offer. */
+Test(service, genesis_other_root)
+{
+	struct k256_pub other = other_root();
+
+	(void)make_root();
+	kms_world_root(&w, &other);
+	kms_world_block(&w);
+	KMS_UNTIL(!keyring_has(kms_node_keyring(node), 0));
+	cr_assert_not(offers_genesis(node));
+	not_ready(node);
 }
 
 /* A node in service whose root is not the contract's any more destroys it. */
@@ -323,17 +457,19 @@ Test(service, root_replaced)
 {
 	struct k256_pub root = make_ready(), other = other_root();
 	struct channel *a = dial(&app), *p = dial(&peer);
+	struct incarnation *i = kms_node_incarnation(node);
 
 	cr_assert(keyring_has(kms_node_keyring(node), 0));
 	kms_world_root(&w, &other);
 	kms_world_block(&w);
-	kms_node_step(node, PHASE_JOINING);
-	cr_assert_not(keyring_has(kms_node_keyring(node), 0));
+	KMS_UNTIL(!keyring_has(kms_node_keyring(node), 0));
+	cr_assert_neq(kms_node_phase(node), PHASE_READY);
 	REFUSED(kms_ask_keys(a, -1, &why), REASON_NOT_READY);
-	REFUSED(kms_ask_join(p, "b", &why), REASON_NOT_READY);
+	REFUSED(kms_ask_join(p, "b", i, &why), REASON_NOT_READY);
 	/* Naming the old one again does not bring it back. */
 	kms_world_root(&w, &root);
 	kms_world_block(&w);
+	looks();
 	REFUSED(kms_ask_keys(a, -1, &why), REASON_NOT_READY);
 	channel_close(a);
 	channel_close(p);
@@ -369,7 +505,7 @@ check_keys(const KmsReply *r, const struct k256_pub *root)
  * allows now, by a node that it allows now, under the root that it names. */
 Test(service, app_keys)
 {
-	struct k256_pub root = make_ready(), other = other_root();
+	struct k256_pub root = make_ready();
 	struct channel *a = dial(&app);
 	struct metrics *mx = kms_node_metrics(node);
 	KmsReply *r;
@@ -397,14 +533,16 @@ Test(service, app_keys)
 	/* The details are for the node's own log. */
 	cr_assert_null(strstr(why.detail, "Aggregated"));
 	kms_world_say(&w, KMS, true, "");
-
-	kms_world_root(&w, &other);
 	kms_world_block(&w);
-	REFUSED(kms_ask_keys(a, -1, &why), REASON_ROOT_MISMATCH);
-	REFUSED(kms_ask_cert(a, 0x42, false, &why), REASON_ROOT_MISMATCH);
+
+	/* A contract that names no root (any more) vouches for none. */
 	kms_world_root(&w, NULL);
 	kms_world_block(&w);
 	REFUSED(kms_ask_keys(a, -1, &why), REASON_ROOT_MISMATCH);
+	REFUSED(kms_ask_cert(a, 0x42, false, &why), REASON_ROOT_MISMATCH);
+	REFUSED(kms_ask_counter(a, "n", &why), REASON_ROOT_MISMATCH);
+	kms_world_root(&w, &root);
+	kms_world_block(&w);
 
 	mock_mode(w.chain, MOCK_ALL, MOCK_HTTP_500);
 	kms_world_block(&w);
@@ -437,158 +575,4 @@ Test(service, certificates)
 	cr_assert_eq(r->cert_chain->n_certs, 3);
 	msg_reply_free(r);
 	channel_close(a);
-}
-
-/* ---- hand-over ---- */
-
-struct handovers {
-	unsigned n;
-	struct handover_entry last;
-};
-
-static bool
-look_at(void *cookie, struct bytes record)
-{
-	struct handovers *h = cookie;
-	struct record r;
-
-	cr_assert_eq(record_parse(&r, record), ERR_OK);
-	if (r.kind == RECORD_HANDOVER) {
-		h->n++;
-		h->last = r.u.handover;
-	}
-	return true;
-}
-
-static uint64_t
-skip_none(void *cookie, const uint8_t inc[static 32])
-{
-	(void)cookie;
-	(void)inc;
-	return 0;
-}
-
-static void
-read_handovers(const struct cluster *c, void *arg)
-{
-	state_each(cluster_state(c), skip_none, look_at, arg);
-}
-
-static struct handovers
-handovers(void)
-{
-	struct handovers h = { 0 };
-
-	kms_node_do(node, read_handovers, &h);
-	return h;
-}
-
-static void
-check_roots(const KmsReply *r, const struct k256_pub *root)
-{
-	struct k256_secret s;
-	struct k256_pub pub;
-
-	cr_assert_eq(r->body_case, DEVPROOF__KMS__V1__REPLY__BODY_JOINED);
-	cr_assert_eq(r->joined->n_roots, 1);
-	cr_assert_eq(r->joined->roots[0]->number, 0);
-	cr_assert_eq(r->joined->roots[0]->root_k256.len, 32);
-	memcpy(s.b, r->joined->roots[0]->root_k256.data, 32);
-	cr_assert_eq(k256_pubkey(&pub, &s), ERR_OK);
-	cr_assert_arr_eq(pub.b, root->b, sizeof pub.b);
-}
-
-/* Roots go to a node that the contract allows now, and never without a
- * record of who got them, at which block. */
-Test(service, join)
-{
-	static struct attested at;
-	struct k256_pub root = make_ready();
-	struct channel *p = dial(&peer), *a = dial(&app);
-	struct chain_block b;
-	struct handovers h;
-	KmsReply *r;
-
-	REFUSED(kms_ask_join(p, "", &why), REASON_REQUEST);
-	REFUSED(kms_ask_join(p, "a b", &why), REASON_REQUEST);
-	REFUSED(kms_ask_join(p, "a\x7f", &why), REASON_REQUEST);
-
-	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
-	kms_world_block(&w);
-	REFUSED(kms_ask_join(p, "b", &why), REASON_SELF_DENIED);
-	REFUSED(kms_ask_sync(p, &why), REASON_SELF_DENIED);
-
-	/* The node is allowed (asked for the app), the peer no more. */
-	kms_world_say(&w, KMS, true, "");
-	kms_world_block(&w);
-	cr_assert_not_null(r = kms_ask_keys(a, -1, &why), "%s", why.detail);
-	msg_reply_free(r);
-	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
-	REFUSED(kms_ask_join(p, "b", &why), REASON_CONTRACT_MR);
-	REFUSED(kms_ask_sync(p, &why), REASON_CONTRACT_MR);
-	cr_assert_eq(handovers().n, 0);
-
-	kms_world_say(&w, KMS, true, "");
-	kms_world_block(&w);
-	cr_assert_not_null(r = kms_ask_join(p, "b", &why), "%s", why.detail);
-	h = handovers();
-	check_roots(r, &root);
-	msg_reply_free(r);
-	cr_assert_eq(h.n, 1);
-	kms_caller_attested(&at, &peer);
-	b = mock_block(w.chain, 0, w.block);
-	cr_assert_str_eq(h.last.to.slot, "b");
-	cr_assert_arr_eq(h.last.to.device_id, at.boot.device_id, 32);
-	cr_assert_arr_eq(h.last.to.mr_aggregated, at.boot.mr_aggregated, 32);
-	cr_assert_arr_eq(h.last.incarnation, kms_ask_incarnation, 32);
-	cr_assert_eq(h.last.epoch, 0);
-	cr_assert_eq(h.last.block_number, w.block);
-	cr_assert_arr_eq(h.last.block_hash, b.hash, 32);
-	/* And its successor sees it. */
-	cr_assert_not_null(r = kms_ask_sync(p, &why), "%s", why.detail);
-	cr_assert_eq(r->body_case, DEVPROOF__KMS__V1__REPLY__BODY_RECORDS);
-	cr_assert_eq(r->records->n_record, 3); /* epoch, start, hand-over */
-	msg_reply_free(r);
-	channel_close(a);
-	channel_close(p);
-}
-
-/* A second node, even one that may make roots, takes those on chain from a
- * member, and releases the same keys; without permission it gets none. */
-Test(service, second_node)
-{
-	struct k256_pub root = make_ready();
-	struct kms_node *b = kms_node_start(&w, "b", true, kms_node_url(node));
-	struct channel *one, *two;
-	struct genesis g;
-	KmsReply *r, *q;
-
-	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
-	kms_world_block(&w);
-	kms_node_step(b, PHASE_JOINING);
-	kms_node_do(b, read_genesis, &g);
-	cr_assert_not(g.has);
-	two = dial_to(b, &app);
-	REFUSED(kms_ask_keys(two, -1, &why), REASON_NOT_READY);
-	cr_assert_eq(handovers().n, 0);
-
-	kms_world_say(&w, KMS, true, "");
-	kms_world_block(&w);
-	kms_node_step(b, PHASE_READY);
-	cr_assert_eq(handovers().n, 1);
-	cr_assert_str_eq(handovers().last.to.slot, "b");
-	one = dial(&app);
-	cr_assert_not_null(r = kms_ask_keys(one, -1, &why), "%s", why.detail);
-	cr_assert_not_null(q = kms_ask_keys(two, -1, &why), "%s", why.detail);
-	check_keys(r, &root);
-	check_keys(q, &root);
-	cr_assert_arr_eq(
-	    r->app_keys->k256_key.data, q->app_keys->k256_key.data, 32);
-	cr_assert_arr_eq(r->app_keys->disk_crypt_key.data,
-	    q->app_keys->disk_crypt_key.data, 32);
-	msg_reply_free(r);
-	msg_reply_free(q);
-	channel_close(one);
-	channel_close(two);
-	kms_node_stop(b);
 }
