@@ -131,7 +131,8 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo lint bench
-test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos
+test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
+    $(CLUSTER_BINS)
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -141,13 +142,13 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 test-bins forge-build
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
-	tests/run.sh unit build/asan corpora build/asan unit $(B) forge e2e $(B) \
-	    chaos $(B) 20
+	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
+	    cluster $(B) 3000 e2e $(B) chaos $(B) 20
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build
-	tests/run.sh chaos $(B) 200
+	tests/run.sh cluster $(B) 100000 chaos $(B) 200
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins

@@ -19,7 +19,7 @@ static json_t *fleet;
 static json_t *
 row(int i, int self)
 {
-	char slot[8];
+	char slot[16];
 
 	(void)snprintf(slot, sizeof slot, "kms%d", i);
 	return json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:i, "
@@ -35,7 +35,7 @@ static json_t *
 healthy(int i)
 {
 	json_t *rows = json_array(), *c, *s;
-	char slot[8];
+	char slot[16];
 
 	(void)snprintf(slot, sizeof slot, "kms%d", i);
 	for (int k = 0; k < 3; k++)
@@ -70,7 +70,7 @@ setup(void)
 	json_t *nodes = json_array();
 
 	for (int i = 0; i < 3; i++) {
-		char name[8];
+		char name[16];
 
 		(void)snprintf(name, sizeof name, "kms%d", i);
 		(void)json_array_append_new(nodes,
