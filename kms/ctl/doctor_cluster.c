@@ -215,6 +215,7 @@ struct offers {
 	json_int_t generation, index; /* of the anchor */
 	unsigned all, usable; /* disks offered; those with the anchor in them */
 	unsigned members; /* that run, of a quorum that does not answer */
+	unsigned linked; /* of those: who sends to a majority */
 	char names[NAMES_MAX], old[NAMES_MAX], running[NAMES_MAX];
 	const json_t *best; /* row */
 };
@@ -259,6 +260,18 @@ offer(struct offers *o, const json_t *row)
 		o->best = row;
 }
 
+static json_int_t
+connected(const json_t *status)
+{
+	const json_t *p;
+	json_int_t n = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "peers"), i, p) n +=
+	    fleet_is(p, "connected");
+	return n;
+}
+
 /* Each node's own word first; of nodes that we cannot ask, what another has
  * heard from them. */
 static void
@@ -292,6 +305,8 @@ gather(struct offers *o, const struct doctor *d)
 		/* Its disk counts once this life is over. */
 		if (strcmp(fleet_str(cluster_of(n), "phase"), "member") == 0) {
 			o->members++;
+			o->linked += connected(s) >=
+			    fleet_num(cluster_of(n), "seats") / 2;
 			add_name(o->running, row);
 		} else {
 			offer(o, row);
@@ -331,6 +346,12 @@ how_to_recover(struct doctor *d, const struct offers *o, unsigned seats)
 		    "opened the next generation (or kmsctl anchor recover "
 		    "--clear %s)",
 		    json_string_value(order), where);
+	} else if (o->members > seats / 2 && o->linked == o->members) {
+		doctor_do(d,
+		    "enough members run and reach each other.  If this lasts "
+		    "for more than seconds they hear each other no more, as "
+		    "after the contract had denied them all for a while: "
+		    "restart them all, then ask the doctor again");
 	} else if (o->members > seats / 2) {
 		doctor_do(d,
 		    "enough members run, and elect a leader once they reach "

@@ -479,7 +479,11 @@ Test(ctl_doctor, members_run)
 	set(at(0, "cluster", ""), "phase", json_string("member"));
 	finds("cluster", "no_quorum", "restart kms0");
 	set(at(1, "cluster", ""), "phase", json_string("member"));
+	set(json_array_get(at(0, "peers", ""), 0), "connected", json_false());
 	finds("cluster", "no_quorum", "do not restart them");
+	/* Denied by all, and allowed again: links are up, nobody listens. */
+	set(json_array_get(at(0, "peers", ""), 0), "connected", json_true());
+	finds("cluster", "no_quorum", "restart them all");
 }
 
 /* A cluster that was never opened misses no quorum. */

@@ -550,6 +550,24 @@ Test(service_cluster, counter_refusals)
 	channel_close(ch);
 }
 
+/* An app has so many counters and no more, and is told that it is this; the
+ * others go on. */
+Test(service_cluster, counter_limit)
+{
+	struct channel *ch = dial(a, &app);
+	char name[16];
+
+	for (unsigned i = 0; i < LEDGER_MAX_COUNTERS_APP; i++) {
+		(void)snprintf(name, sizeof name, "n%u", i);
+		cr_assert_eq(increment(ch, name, 0, 1, true), 1);
+	}
+	REFUSED(
+	    kms_ask_increment(ch, "more", 0, 1, &why), REASON_COUNTER_LIMIT);
+	cr_assert_eq(counter_of(ch, "more"), 0);
+	cr_assert_eq(increment(ch, "n0", 1, 2, true), 2);
+	channel_close(ch);
+}
+
 /* One up, and never down: whoever expects another value changes nothing, and
  * whoever repeats its attempt does not count twice. */
 Test(service_cluster, counters)
