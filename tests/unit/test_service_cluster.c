@@ -436,8 +436,7 @@ Test(service_cluster, fenced)
 	REFUSED(kms_ask_cert(ch, 0x42, false, &why), REASON_FENCED);
 	REFUSED(kms_ask_counter(ch, "n", &why), REASON_FENCED);
 	/* It is in the log; that it is done may not be said now. */
-	REFUSED(
-	    kms_ask_increment(ch, "n", 0, 1, &why), REASON_UNKNOWN_OUTCOME);
+	REFUSED(kms_ask_increment(ch, "n", 0, 1, &why), REASON_UNKNOWN_OUTCOME);
 	kms_world_veto(&w);
 	KMS_UNTIL((r = kms_ask_keys(ch, -1, &why)) != NULL);
 	msg_reply_free(r);
