@@ -25,7 +25,7 @@ struct watch {
 	struct {
 		uint8_t incarnation[INCARNATION_ID_LEN];
 		struct boot_info boot;
-		bool denied;
+		bool asked, denied; /* asked: the contract has answered */
 	} peer[ENGINE_MEMBERS_MAX];
 	unsigned n_peers;
 	bool may_make; /* roots, if the chain knows none */

@@ -531,7 +531,7 @@ handle(struct core *c, const struct core_event *e)
 	case CORE_PEER_DENIED:
 		p = core_find_peer(c, core_raft_id(e->denied.incarnation));
 		if (p != NULL)
-			p->denied = true;
+			p->denied = e->denied.denied;
 		return;
 	case CORE_DRAIN:
 		core_drain(c);

@@ -72,7 +72,7 @@ enum core_event_kind {
 	CORE_BEGIN, /* genesis: open a cluster with these commands */
 	CORE_SUBMIT, /* a client's command */
 	CORE_READ, /* a client's read: wants a state not older than now */
-	CORE_PEER_DENIED, /* the contract no longer allows this incarnation */
+	CORE_PEER_DENIED, /* what the contract says of an incarnation */
 	CORE_DRAIN, /* leave in an orderly way */
 	CORE_CHECKPOINT, /* anchor what is committed now */
 	CORE_MAY_LEAD, /* false: denied by the contract, or without its disk */
@@ -114,6 +114,7 @@ struct core_event {
 		uint64_t read_ticket;
 		struct {
 			const uint8_t *incarnation;
+			bool denied; /* false: allowed (again) */
 		} denied;
 		bool can_write;
 		bool may_lead;

@@ -95,9 +95,10 @@ run(uv_work_t *work)
 	for (unsigned i = 0; i < w->n_peers; i++) {
 		struct refusal why = { 0 };
 
-		w->peer[i].denied =
-		    gate_ask(c->o.gate, GATE_KMS, &w->peer[i].boot, now, &d,
-			&why) == ERR_DENIED;
+		e = gate_ask(
+		    c->o.gate, GATE_KMS, &w->peer[i].boot, now, &d, &why);
+		w->peer[i].asked = e == ERR_OK || e == ERR_DENIED;
+		w->peer[i].denied = e == ERR_DENIED;
 	}
 	make_roots(w);
 }
@@ -214,12 +215,14 @@ apply_outcome(struct cluster *c, struct watch *w)
 		cluster_event(c, &e);
 	}
 	for (unsigned i = 0; i < w->n_peers; i++) {
-		if (!w->peer[i].denied)
+		if (!w->peer[i].asked)
 			continue;
 		e = (struct core_event){ .kind = CORE_PEER_DENIED,
-			.denied = { .incarnation = w->peer[i].incarnation } };
+			.denied = { .incarnation = w->peer[i].incarnation,
+			    .denied = w->peer[i].denied } };
 		cluster_event(c, &e);
-		links_drop(c->links, w->peer[i].incarnation);
+		if (w->peer[i].denied)
+			links_drop(c->links, w->peer[i].incarnation);
 	}
 	e = (struct core_event){ .kind = CORE_MAY_LEAD,
 		.may_lead = !w->self_denied };
