@@ -188,11 +188,19 @@ static unsigned
 find_sent(const struct core *c, uint64_t ticket, bool write)
 {
 	for (unsigned i = 0; i < c->n_requests; i++)
-		if (c->request[i].from == 0 && c->request[i].ticket == ticket &&
+		if (c->request[i].from == 0 && c->request[i].sent == ticket &&
 		    c->request[i].state == REQUEST_SENT &&
 		    (c->request[i].kind == REQUEST_WRITE) == write)
 			return i;
 	return CORE_WAITING_MAX;
+}
+
+/* Who was asked does not lead, or not yet: it would say so again at once. */
+static void
+ask_later(struct core *c, struct core_request *r)
+{
+	r->state = REQUEST_QUEUED;
+	r->retry_ms = c->now + c->o.timing.heartbeat_ms;
 }
 
 static void
@@ -207,7 +215,7 @@ forward_result(struct core *c, const struct corewire *m)
 		return; /* given up */
 	if (m->kind == CORE_NOT_NOW) {
 		/* Not the leader any more, and it did nothing. */
-		c->request[i].state = REQUEST_QUEUED;
+		ask_later(c, &c->request[i]);
 		return;
 	}
 	c->request[i].index = m->index;
@@ -222,7 +230,7 @@ read_result(struct core *c, const struct corewire *m)
 	if (i == CORE_WAITING_MAX)
 		return;
 	if (!m->ok) {
-		c->request[i].state = REQUEST_QUEUED;
+		ask_later(c, &c->request[i]);
 		return;
 	}
 	c->request[i].index = m->index;
@@ -445,14 +453,16 @@ forward_queued(struct core *c)
 		struct corewire m = { .type = r->kind == REQUEST_WRITE
 			    ? WIRE_FORWARD
 			    : WIRE_READ,
-			.ticket = r->ticket,
+			.ticket = c->forwarded + 1,
 			.body = buf_view(&r->command) };
 
-		if (r->state != REQUEST_QUEUED || r->from != 0)
+		if (r->state != REQUEST_QUEUED || r->from != 0 ||
+		    c->now < r->retry_ms)
 			continue;
 		core_send_id(c, leader, &m, true);
 		r->state = REQUEST_SENT;
-		c->forwarded++;
+		/* An answer belongs to one attempt, not to the request. */
+		r->sent = ++c->forwarded;
 	}
 }
 
@@ -561,9 +571,15 @@ core_client_deadline(const struct core *c)
 {
 	uint64_t at = c->phase == CORE_MEMBER ? c->fresh_asked_ms : UINT64_MAX;
 
-	for (unsigned i = 0; i < c->n_requests; i++)
-		if (c->request[i].deadline_ms < at)
-			at = c->request[i].deadline_ms;
+	for (unsigned i = 0; i < c->n_requests; i++) {
+		const struct core_request *r = &c->request[i];
+
+		if (r->deadline_ms < at)
+			at = r->deadline_ms;
+		if (r->state == REQUEST_QUEUED && r->retry_ms > c->now &&
+		    r->retry_ms < at)
+			at = r->retry_ms;
+	}
 	if (c->round_term != 0 &&
 	    c->round_began + 2ull * c->o.timing.heartbeat_ms < at)
 		at = c->round_began + 2ull * c->o.timing.heartbeat_ms;

@@ -95,6 +95,7 @@ struct core_request {
 	uint64_t from; /* raft id of who forwarded it; 0: local */
 	uint64_t deadline_ms, began_ms;
 	uint64_t index, term, number;
+	uint64_t sent, retry_ms; /* the attempt at the leader; the next one */
 	struct buf command; /* owns; until it is in the log or sent */
 };
 

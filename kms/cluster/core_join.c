@@ -421,39 +421,67 @@ remove_one(struct core *c)
 	return false;
 }
 
-/* A learner and the holder of its slot: one of them goes (P3 c). */
+static bool
+same_slot(const struct engine_member *a, const struct engine_member *b)
+{
+	char x[SLOT_MAX], y[SLOT_MAX];
+
+	core_address_slot(x, a->address);
+	core_address_slot(y, b->address);
+	return strcmp(x, y) == 0;
+}
+
+/* Of two learners of one slot, the one that the ledger does not name goes. */
+static bool
+is_named(struct core *c, const struct engine_member *m)
+{
+	const struct ledger_member *l;
+	struct member who;
+
+	if (!core_who(c, m->id, &who))
+		return false;
+	l = ledger_slot(c->ledger, who.slot);
+	return l != NULL && l->present &&
+	    memcmp(l->who.incarnation, who.incarnation, INCARNATION_ID_LEN) ==
+	    0;
+}
+
+/* A learner `i` and another member `j` of its slot: one of them goes (P3 c).
+ * A leader may never have heard either. */
+static bool
+settle(struct core *c, unsigned i, unsigned j)
+{
+	const struct engine_config *k = engine_config(c->engine);
+	const struct core_peer *p = core_find_peer(c, k->member[i].id);
+	const struct core_peer *old = core_find_peer(c, k->member[j].id);
+	bool learns = k->member[j].role != ENGINE_VOTER;
+
+	if (silent(c, p, c->o.timing.evict_ms))
+		return remove_member(c, i, "learner_gone");
+	if (learns && !silent(c, old, c->o.timing.evict_ms) &&
+	    (is_named(c, &k->member[j]) ||
+		(i > j && !is_named(c, &k->member[i]))))
+		return remove_member(c, i, "learner_gone");
+	if (learns || k->member[j].id == c->id ||
+	    !(silent(c, old, c->o.timing.evict_ms) ||
+		(old != NULL && old->leaves)) ||
+	    engine_match(c->engine, k->member[i].id) + CAUGHT_UP <
+		engine_last(c->engine))
+		return false;
+	return remove_member(c, j, "member_replaced");
+}
+
 static bool
 replace_one(struct core *c)
 {
 	const struct engine_config *k = engine_config(c->engine);
 
-	for (unsigned i = 0; i < k->n; i++) {
-		struct core_peer *p = core_find_peer(c, k->member[i].id);
-		const struct engine_member *h;
-		const struct core_peer *old;
-
-		if (k->member[i].role == ENGINE_VOTER || p == NULL)
-			continue;
-		h = holder(c, &p->who);
-		old = h != NULL ? core_find_peer(c, h->id) : NULL;
-		if (h == NULL || h->id == c->id)
-			continue;
-		if (h->role != ENGINE_VOTER && k->member[i].id > h->id)
-			continue; /* two learners: settled from the other */
-		if (!silent(c, old, c->o.timing.evict_ms) &&
-		    !(old != NULL && old->leaves)) {
-			if (silent(c, p, c->o.timing.evict_ms) &&
-			    remove_member(c, i, "learner_gone"))
+	for (unsigned i = 0; i < k->n; i++)
+		for (unsigned j = 0; j < k->n; j++)
+			if (i != j && k->member[i].role != ENGINE_VOTER &&
+			    same_slot(&k->member[i], &k->member[j]) &&
+			    settle(c, i, j))
 				return true;
-			continue;
-		}
-		if (engine_match(c->engine, k->member[i].id) + CAUGHT_UP <
-		    engine_last(c->engine))
-			continue;
-		if (remove_member(
-			c, (unsigned)(h - k->member), "member_replaced"))
-			return true;
-	}
 	return false;
 }
 
