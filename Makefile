@@ -143,12 +143,13 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
-	    cluster $(B) 3000 e2e $(B) chaos $(B) 20
+	    cluster $(B) 1000 e2e $(B) chaos $(B) 20
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build
-	tests/run.sh cluster $(B) 100000 chaos $(B) 200
+	tests/run.sh cluster $(B) 100000 chaos $(B) 200 \
+	    script $(B) tests/e2e/faults.sh
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins

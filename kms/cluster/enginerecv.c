@@ -331,6 +331,35 @@ leader_term(const struct raft_message *m)
 					       : 0;
 }
 
+/* libraft 0.22 answers a pre-vote without taking over its term, nor telling
+ * its own: of two nodes, of which one has the longer log and the other the
+ * higher term, neither is ever elected.  Without a leader we take the term of
+ * a fellow voter's: as from a candidate whose log is too old for a vote. */
+static enum err
+catch_up_term(struct engine *e, uint64_t now_ms, const struct raft_message *m)
+{
+	const struct raft_request_vote *v = &m->request_vote;
+	struct raft_message plain = *m;
+	struct raft_event ev = { .time = now_ms,
+		.type = RAFT_RECEIVE,
+		.receive = { .message = &plain } };
+
+	if (!v->pre_vote || v->term - 1 <= engine_term(e) ||
+	    engine_state(e) == ENGINE_LEADER || engine_leader(e) != 0 ||
+	    engine_last(e) == 0)
+		return ERR_OK;
+	plain.request_vote.pre_vote = false;
+	plain.request_vote.disrupt_leader = false;
+	plain.request_vote.term = v->term - 1;
+	plain.request_vote.last_log_index = 0;
+	plain.request_vote.last_log_term = 0;
+	for (unsigned i = 0; i < e->config.n; i++)
+		if (e->config.member[i].id == m->server_id &&
+		    e->config.member[i].role == ENGINE_VOTER)
+			return engine_run(e, &ev, NULL);
+	return ERR_OK;
+}
+
 enum err
 engine_receive(
     struct engine *e, uint64_t now_ms, uint64_t from, struct bytes message)
@@ -370,5 +399,8 @@ engine_receive(
 		return receive_append(e, now_ms, &m, &x);
 	if (m.type == RAFT_INSTALL_SNAPSHOT)
 		return receive_snapshot(e, now_ms, &m, &x);
+	if (m.type == RAFT_REQUEST_VOTE &&
+	    (r = catch_up_term(e, now_ms, &m)) != ERR_OK)
+		return r;
 	return is_moot(e, &m) ? ERR_OK : engine_run(e, &ev, &x);
 }
