@@ -149,7 +149,7 @@ test: deps ## install, build with both compilers, run every test
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build
 	tests/run.sh cluster $(B) 100000 chaos $(B) 200 \
-	    script $(B) tests/e2e/faults.sh
+	    script $(B) tests/e2e/faults.sh script $(B) tests/e2e/rollback.sh
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins

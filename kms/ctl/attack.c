@@ -40,7 +40,7 @@ const struct attack_case attack_cases[] = {
 
 /* ---- what it says ---- */
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 put(FILE *f, const char *lead, const char *fmt, va_list ap)
 {
 	(void)fputs(lead, f);
@@ -72,8 +72,8 @@ attack_note(struct attack *a, const char *fmt, ...)
 	(void)json_array_append_new(a->notes, json_string(text));
 }
 
-static bool
-ended(struct attack *a, int outcome, const char *fmt, va_list ap)
+static bool __attribute__((format(printf, 3, 0))) ended(
+    struct attack *a, enum attack_outcome outcome, const char *fmt, va_list ap)
 {
 	if (a->outcome != ATTACK_REFUSED)
 		return false; /* the first word counts */

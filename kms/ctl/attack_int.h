@@ -21,7 +21,11 @@ struct attack {
 	unsigned n_copies;
 	uint64_t acked; /* the counter's value that a client was told last */
 	/* What came of it. */
-	enum { ATTACK_REFUSED, ATTACK_SUCCEEDED, ATTACK_BROKEN } outcome;
+	enum attack_outcome {
+		ATTACK_REFUSED,
+		ATTACK_SUCCEEDED,
+		ATTACK_BROKEN
+	} outcome;
 	char trouble[256];
 	json_t *refusals; /* {by, reason, detail}, in their order */
 	json_t *notes; /* what a reader should know besides */
