@@ -357,7 +357,7 @@ core_log_begin(struct core *c, const struct core_event *e)
 		return;
 	core_start(c, 0, 1, 1ull << 32 | 1, true);
 	c->start_wipe = c->has_disk;
-	core_set_phase(c, CORE_GENESIS);
+	core_set_phase(c, c->o.unsafe_plain ? CORE_MEMBER : CORE_GENESIS);
 	core_log_begin_term(c);
 	cmd.u.generation.generation = 1;
 	memcpy(cmd.u.generation.incarnation, c->o.self.incarnation,
