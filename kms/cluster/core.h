@@ -207,8 +207,9 @@ const struct member *core_self(const struct core *c);
 uint64_t core_generation(const struct core *c); /* of this node's log */
 uint64_t core_raft_id(const uint8_t incarnation[static INCARNATION_ID_LEN]);
 
-/* core_serves: may an answer leave at `now_ms`?  A voter, not fenced, with a
- * quorum round that began no more than fresh_ms ago (I7, P7).  Ask at the
+/* core_serves: may an answer leave at `now_ms`?  A voter among those of at
+ * least a majority of the seats, not fenced, with a quorum round that began no
+ * more than fresh_ms ago (I7, P7).  Ask at the
  * moment when the answer leaves. */
 enum err core_serves(
     const struct core *c, uint64_t now_ms, struct refusal *why);

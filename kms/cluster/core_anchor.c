@@ -98,20 +98,21 @@ disk_config(const struct core *c, struct engine_config *out)
 }
 
 /* Disks that count: of seats, of this generation, with the anchor inside.
- * P >= N - Q + f + 1, of the N voters in our own disk's last word; all seats,
- * if what we look for is that nothing of the generation is left. */
+ * P >= N - Q + f + 1, where Q is a majority of the voters in our own disk's
+ * last word.  N is all seats: the voters may have been others before, or
+ * since.  All seats, if what we look for is that nothing of the generation is
+ * left. */
 static unsigned
 disks_needed(const struct core *c)
 {
 	struct engine_config k;
-	unsigned n, p, f = c->view.n_seats >= 3 ? 1 : 0;
+	unsigned n = c->view.n_seats, q, f = n >= 3 ? 1 : 0;
 
 	if (is_behind(c))
-		return c->view.n_seats;
+		return n;
 	disk_config(c, &k);
-	n = core_voters(&k);
-	p = n - (n / 2 + 1) + f + 1;
-	return p < n ? p : n;
+	q = core_voters(&k) / 2 + 1;
+	return q > f + 1 ? n - q + f + 1 : n;
 }
 
 static bool

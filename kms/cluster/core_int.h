@@ -216,6 +216,7 @@ void core_join_message(
     struct core *c, struct core_peer *p, const struct corewire *m);
 void core_manage(struct core *c);
 unsigned core_voters(const struct engine_config *k);
+unsigned core_min_voters(const struct core *c);
 const struct anchor_seat *core_seat(const struct core *c, const char *slot);
 
 /* core_anchor.c */

@@ -253,8 +253,8 @@ core_voters(const struct engine_config *k)
 }
 
 /* Fewer voters than a majority of the seats would let too few disks decide. */
-static unsigned
-min_voters(const struct core *c)
+unsigned
+core_min_voters(const struct core *c)
 {
 	return c->has_view ? c->view.n_seats / 2 + 1 : 1;
 }
@@ -290,7 +290,7 @@ can_commit(struct core *c, const struct engine_config *k)
 		if (k->member[i].role != ENGINE_VOTER)
 			continue;
 		alive += k->member[i].id == c->id ||
-		    (p != NULL && !p->denied &&
+		    (p != NULL && !p->denied && !p->leaves &&
 			c->now - p->heard_ms < c->o.timing.election_ms);
 	}
 	return alive > core_voters(k) / 2;
@@ -308,7 +308,7 @@ remove_member(struct core *c, unsigned at, const char *what)
 	k.member[--k.n] = (struct engine_member){ 0 };
 	if (!can_commit(c, &k))
 		return false;
-	if (core_voters(&k) < min_voters(c))
+	if (core_voters(&k) < core_min_voters(c))
 		core_tell(c, true, "below_quorum", "",
 		    "%u voters are left, %u seats: admit nodes",
 		    core_voters(&k), c->view.n_seats);
@@ -412,7 +412,7 @@ remove_one(struct core *c)
 		}
 		if (p != NULL && p->leaves &&
 		    (m->role != ENGINE_VOTER ||
-			core_voters(k) - 1 >= min_voters(c))) {
+			core_voters(k) - 1 >= core_min_voters(c))) {
 			p->why = LEFT_STOPPED;
 			if (remove_member(c, i, "member_left"))
 				return true;
@@ -557,7 +557,7 @@ demote_one(struct core *c)
 {
 	const struct engine_config *k = engine_config(c->engine);
 
-	if (core_voters(k) - 1 < min_voters(c))
+	if (core_voters(k) - 1 < core_min_voters(c))
 		return;
 	for (unsigned i = 0; i < k->n; i++) {
 		struct core_peer *p = core_find_peer(c, k->member[i].id);

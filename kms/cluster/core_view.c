@@ -76,6 +76,11 @@ core_serves(const struct core *c, uint64_t now_ms, struct refusal *why)
 	if (c->phase != CORE_MEMBER || !votes(c))
 		return refuse(why, REASON_NOT_MEMBER, "phase %s",
 		    core_phase_text(c->phase));
+	/* What one disk holds can be lost with one disk. */
+	if (!c->o.unsafe_plain &&
+	    core_voters(engine_config(c->engine)) < core_min_voters(c))
+		return refuse(why, REASON_NOT_READY, "%u voters, of %u seats",
+		    core_voters(engine_config(c->engine)), c->view.n_seats);
 	if (core_fenced(c, now_ms))
 		return refuse(why, REASON_FENCED, "last read %llu ms ago",
 		    (unsigned long long)(now_ms - c->anchor_ms));
