@@ -171,8 +171,7 @@ mixed_disk(struct attack *a, const struct lab_node *n)
 	v = attack_page(n);
 	lab_log_path(path, a->l, n->name);
 	if (attack_text(v, "cluster.disk.trouble.reason")[0] != '\0')
-		attack_refused(a, n->name,
-		    attack_text(v, "cluster.disk.trouble.reason"),
+		attack_refused(a, n->name, "corrupt",
 		    attack_text(v, "cluster.disk.trouble.detail"));
 	else if (attack_log_has(
 		     path, end, "event=disk_refused", line, sizeof line))
