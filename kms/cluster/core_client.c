@@ -85,6 +85,10 @@ finish(struct core *c, unsigned i, enum core_outcome_kind kind,
 {
 	const struct core_request *r = &c->request[i];
 
+	/* Whatever became of the last attempt, one before may have been done:
+	 * only its success says what happened. */
+	if (r->again && (kind != CORE_OK || out == NULL || out->err != ERR_OK))
+		kind = CORE_UNKNOWN;
 	if (r->kind == REQUEST_READ)
 		answer_read(c, r, kind == CORE_OK);
 	else
@@ -494,7 +498,9 @@ core_client_applied(struct core *c, uint64_t index, uint64_t term,
 }
 
 /* Another leader or term.  What others forwarded to us and is not in our
- * log was never done; what we sent to the old leader may have been. */
+ * log was never done; what we sent to the old leader may have been.  That
+ * leader may be dead for good: what can be asked again is, so that a client
+ * who came while nobody led need not wait for the deadline. */
 void
 core_client_lost(struct core *c)
 {
@@ -506,6 +512,11 @@ core_client_lost(struct core *c)
 			r->state = REQUEST_QUEUED;
 		if (r->state == REQUEST_SENT && r->kind == REQUEST_READ)
 			r->state = REQUEST_QUEUED;
+		if (r->state == REQUEST_SENT && r->kind == REQUEST_WRITE &&
+		    command_may_repeat(buf_view(&r->command))) {
+			r->state = REQUEST_QUEUED;
+			r->again = true;
+		}
 		if (r->state == REQUEST_QUEUED && r->from != 0 &&
 		    engine_state(c->engine) != ENGINE_LEADER) {
 			finish(c, i, CORE_NOT_NOW, NULL);

@@ -366,3 +366,11 @@ command_write(struct buf *out, const struct command *c)
 		return ERR_MALFORMED;
 	return buf_append(out, bytes, w.len, SIZE_MAX);
 }
+
+bool
+command_may_repeat(struct bytes in)
+{
+	struct command c;
+
+	return command_parse(&c, in) == ERR_OK && c.kind == COMMAND_INCREMENT;
+}
