@@ -20,6 +20,7 @@
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
 #define REBIRTH_US 300000
+#define DISK_FAILED "KMSD_DISK_FAILED" /* tells the next life */
 #define RETRY_US 5000000 /* after a start that failed */
 
 struct node {
@@ -190,6 +191,13 @@ open_store(struct node *n)
 
 	if (!c->seal)
 		return ERR_OK;
+	/* The life before ended because its disk failed.  A disk that takes the
+	 * probe may not take the log: do not join and leave without end. */
+	if (getenv(DISK_FAILED) != NULL) {
+		(void)unsetenv(DISK_FAILED);
+		n->disk_trouble = ERR_IO;
+		return ERR_OK;
+	}
 	wr_be64(&w, c->chain_id);
 	sha256_v(o.cluster,
 	    (const struct bytes[]){ BYTES_STR("devproof-kms/cluster/v1"),
@@ -441,6 +449,8 @@ on_halt(void *cookie, enum core_halt why)
 		exit(0);
 	if (n->admin != NULL)
 		admin_over(n->admin);
+	if (why == HALT_DISK && n->disk_trouble == ERR_OK)
+		(void)setenv(DISK_FAILED, "1", 1);
 	reborn(n->argv, REBIRTH_US);
 }
 
