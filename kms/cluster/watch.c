@@ -254,27 +254,48 @@ after(uv_work_t *work, int status)
 }
 
 static void
+list_peer(struct cluster *c, struct watch *w,
+    const uint8_t id[static INCARNATION_ID_LEN])
+{
+	struct attested *a;
+
+	for (unsigned i = 0; i < w->n_peers; i++)
+		if (memcmp(w->peer[i].incarnation, id, INCARNATION_ID_LEN) == 0)
+			return;
+	if (w->n_peers == ENGINE_MEMBERS_MAX ||
+	    memcmp(id, c->self.incarnation, INCARNATION_ID_LEN) == 0 ||
+	    (a = malloc(sizeof *a)) == NULL)
+		return;
+	if (links_attested(c->links, a, id)) {
+		memcpy(w->peer[w->n_peers].incarnation, id, INCARNATION_ID_LEN);
+		w->peer[w->n_peers++].boot = a->boot;
+	}
+	free(a);
+}
+
+/* The members, and whoever else we are connected to: one that was removed
+ * because it was denied must be heard again once it is not, or it never
+ * learns that it is a member no more. */
+static void
 list_peers(struct cluster *c, struct watch *w)
 {
 	const struct engine_config *k;
-	struct attested *a;
+	struct links_peer peer[KMSD_PEERS];
+	size_t n = links_peers(c->links, peer, KMSD_PEERS);
 
-	if (core_engine(c->core) == NULL || (a = malloc(sizeof *a)) == NULL)
+	if (core_engine(c->core) == NULL)
 		return;
 	k = engine_config(core_engine(c->core));
 	for (unsigned i = 0; i < k->n; i++) {
 		const char *hex = strchr(k->member[i].address, '/');
 		uint8_t id[INCARNATION_ID_LEN];
 
-		if (hex == NULL ||
-		    hex_fixed(id, sizeof id, hex + 1) != ERR_OK ||
-		    memcmp(id, c->self.incarnation, sizeof id) == 0 ||
-		    !links_attested(c->links, a, id))
-			continue;
-		memcpy(w->peer[w->n_peers].incarnation, id, sizeof id);
-		w->peer[w->n_peers++].boot = a->boot;
+		if (hex != NULL && hex_fixed(id, sizeof id, hex + 1) == ERR_OK)
+			list_peer(c, w, id);
 	}
-	free(a);
+	for (size_t i = 0; i < n; i++)
+		if (peer[i].connected)
+			list_peer(c, w, peer[i].incarnation);
 }
 
 void
