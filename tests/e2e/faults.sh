@@ -323,7 +323,7 @@ t=$(now)
 # shellcheck disable=SC2046
 count 1 $(others "$l")
 held "and the next count $(($(now) - t)) ms after that"
-grep -q 'event=halted why=left' "$c/log/$l.log" || die "$l did not leave"
+within 10 grep -q 'event=halted why=left' "$c/log/$l.log"
 held "it left in an orderly way"
 gone() { [ "$(state_of "$c" "$l")" = stopped ]; }
 within 30 gone
