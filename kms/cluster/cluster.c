@@ -75,6 +75,8 @@ tell_phase(struct cluster *c)
 		return;
 	c->told_phase = p;
 	c->told = REASON_NONE;
+	/* A state that came as a snapshot has floors, too: before it serves. */
+	floorsync_adopt(c);
 	log_event(LOG_INFO, "phase", log_str("phase", cluster_phase_text(p)));
 }
 
