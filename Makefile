@@ -169,9 +169,14 @@ CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
 $(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
-BENCH := $(sort $(wildcard tests/bench/*.c))
-$(B)/bench: $(call obj,$(BENCH) tests/lib/app_cvm.c) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+BENCH := $(sort $(wildcard tests/bench/*.c)) tests/lib/app_cvm.c \
+    tests/lib/counter_client.c
+# Plain raft beside ours, in one program; see tests/bench/bench_raft.c.
+BENCH_WRAP := $(foreach f,seal_size seal_put seal_open \
+    crypto_generichash_update crypto_generichash_final,-Wl,--wrap=$(f))
+$(B)/bench: $(call obj,$(BENCH)) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(BENCH_WRAP) -o $@ $(filter %.o,$^) \
+	    $(filter %.a,$^) $(LDLIBS)
 bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2
 	@$(MAKE) -s -j2 all $(B)/bench forge-build >&2

@@ -1,8 +1,14 @@
 /* bench: how far from the limits of this machine, README.md.
  *
- * usage: bench DIR, the folder of a simulated cluster with an app "bench"; or
- * bench quote QUOTE COLLATERAL ROOT NOW, for one quote: quote.sh.
- * JSON lines on standard output, a table for people on standard error. */
+ * usage: bench DIR                   the folder of a simulated cluster with an
+ *                                    app "bench": sessions and releases
+ *        bench counters DIR          compare-and-increment
+ *        bench failover DIR KMSCTL   the leader dies, nodes are replaced
+ *        bench etcd URL              compare-and-increment at an etcd
+ *        bench raft DIR              three engines with disks in DIR
+ *        bench quote QUOTE COLLATERAL ROOT NOW   one quote: quote.sh
+ * JSON lines on standard output; the first one has a table for people on
+ * standard error, cluster.sh one of the next four. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +17,19 @@
 
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "tests/bench/bench_counter.h"
 #include "tests/bench/bench_dcap.h"
+#include "tests/bench/bench_etcd.h"
 #include "tests/bench/bench_file.h"
 #include "tests/bench/bench_kms.h"
 #include "tests/bench/bench_line.h"
 #include "tests/bench/bench_prim.h"
+#include "tests/bench/bench_raft.h"
 
 #define SESSION_THREADS 2
 #define RELEASE_THREADS 4
+#define KILLS 12
+#define REPLACED 6
 
 struct rates {
 	struct bench_rate sessions_one, sessions, releases_one, releases;
@@ -80,6 +91,47 @@ report(FILE *json, const struct rates *r, long cores)
 	return 0;
 }
 
+static int
+tell(enum err e, const struct refusal *why)
+{
+	if (e == ERR_OK && fflush(stdout) == 0)
+		return EXIT_SUCCESS;
+	(void)fprintf(stderr, "bench: %s: %s %s\n", err_text(e),
+	    reason_text(why->code), why->detail);
+	return EXIT_FAILURE;
+}
+
+/* Everything but the sessions and releases of one node. */
+static int
+other_bench(int argc, char **argv)
+{
+	struct refusal why = { .code = REASON_NONE };
+
+	if (argc == 6 && strcmp(argv[1], "quote") == 0)
+		return bench_file(stdout, argv[2], argv[3], argv[4], argv[5]) ==
+			0
+		    ? EXIT_SUCCESS
+		    : EXIT_FAILURE;
+	if (argc == 3 && strcmp(argv[1], "counters") == 0)
+		return tell(bench_counter(stdout, argv[2], &why), &why);
+	if (argc == 4 && strcmp(argv[1], "failover") == 0)
+		return tell(bench_failover(stdout, argv[2], argv[3], KILLS,
+				REPLACED, &why),
+		    &why);
+	if (argc == 3 && strcmp(argv[1], "etcd") == 0)
+		return tell(bench_etcd(stdout, argv[2]), &why);
+	if (argc == 3 && strcmp(argv[1], "raft") == 0)
+		return tell(bench_raft(stdout, argv[2]), &why);
+	(void)fprintf(stderr,
+	    "usage: bench DIR\n"
+	    "       bench counters DIR\n"
+	    "       bench failover DIR KMSCTL\n"
+	    "       bench etcd URL\n"
+	    "       bench raft DIR\n"
+	    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
+	return 2;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -92,22 +144,14 @@ main(int argc, char **argv)
 	int rc = EXIT_FAILURE;
 	enum err e;
 
-	if (argc == 6 && strcmp(argv[1], "quote") == 0)
-		return bench_file(stdout, argv[2], argv[3], argv[4], argv[5]) ==
-			0
-		    ? EXIT_SUCCESS
-		    : EXIT_FAILURE;
-	if (argc != 2) {
-		(void)fprintf(stderr,
-		    "usage: bench DIR\n"
-		    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
-		return 2;
-	}
 	log_set_program("bench");
 	log_set_level(LOG_ERROR);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (secret_process_init() != ERR_OK ||
-	    (json = open_memstream(&lines, &len)) == NULL)
+	if (secret_process_init() != ERR_OK)
+		goto done;
+	if (argc != 2)
+		return other_bench(argc, argv);
+	if ((json = open_memstream(&lines, &len)) == NULL)
 		goto done;
 	e = bench_kms_boot(&b, argv[1], &why);
 	if (e == ERR_OK)
