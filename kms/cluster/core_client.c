@@ -522,6 +522,12 @@ core_client_lost(struct core *c)
 			finish(c, i, CORE_NOT_NOW, NULL);
 			continue;
 		}
+		/* The old leader will hardly answer; who asked can ask the
+		 * new one whether it was done. */
+		if (r->state == REQUEST_SENT && r->kind == REQUEST_WRITE) {
+			finish(c, i, CORE_UNKNOWN, NULL);
+			continue;
+		}
 		i++;
 	}
 }
