@@ -169,6 +169,12 @@ CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
 $(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
+HOURS ?= 1
+.PHONY: soak
+soak: deps ## failing nodes under load for HOURS=n (0.17): is memory flat?
+	$(MAKE) -s -j2 all $(B)/chaos forge-build
+	tests/chaos/soak.sh $(B) $(HOURS)
+
 BENCH := $(sort $(wildcard tests/bench/*.c)) tests/lib/app_cvm.c \
     tests/lib/counter_client.c
 # Plain raft beside ours, in one program; see tests/bench/bench_raft.c.

@@ -96,11 +96,14 @@ line load_average_before "$(load)" ''
 "$B/bench" failover "$dir" "$B/kmsctl" | tell
 "$B/kmsctl" sim down "$dir" >/dev/null
 
-etcd_program
-etcd_up
-"$B/bench" etcd "$leader" | tell
-kill "${members[@]}"
-wait "${members[@]}" 2>/dev/null || true
+if etcd_program && etcd_up; then
+	"$B/bench" etcd "$leader" | tell
+	kill "${members[@]}"
+	wait "${members[@]}" 2>/dev/null || true
+else
+	echo "bench: no etcd here:" >&2
+	tail -n 3 "$work/said" "$work"/etcd*.log >&2 2>/dev/null || true
+fi
 members=()
 
 mkdir "$work/raft"

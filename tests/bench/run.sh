@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/bench/run.sh [B]: a simulated cluster of one node, the bench as one of
-# its app CVMs, and the cluster taken down again.  `make bench` runs it.
+# its app CVMs, and the cluster taken down again; then cluster.sh, three nodes.
+# `make bench` runs it.
 set -euo pipefail
 umask 077
 cd "$(dirname -- "${BASH_SOURCE[0]}")/../.."
@@ -37,3 +38,5 @@ trap 'exit 143' TERM
     -o "$work/q.bin" >>"$work/said" 2>&1
 B=$B tests/bench/quote.sh "$work/q.bin" "$work/c.json" "$dir/sim-root.der" \
     "$(date +%s)"
+
+tests/bench/cluster.sh "$B"

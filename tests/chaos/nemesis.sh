@@ -124,6 +124,11 @@ pick() { # a node, the leader every other time; sets N
 		[ -z "$leader" ] || { N=$leader; return; }
 	done
 }
+nemesis_spare= # a node that never dies, only freezes
+pick_victim() {
+	pick
+	while [ "$N" = "$nemesis_spare" ]; do pick; done
+}
 start() { # node; waits until it is ready, with a bound of its own
 	"$B/kmsctl" sim start "$lab" "$1" >>"$nemesis_log" 2>&1
 }
@@ -131,7 +136,7 @@ start() { # node; waits until it is ready, with a bound of its own
 do_kill() {
 	local n
 	all_ready 10 || return
-	pick
+	pick_victim
 	n=$N
 	said "kill $n"
 	node_signal KILL "$n"
@@ -141,7 +146,7 @@ do_kill() {
 do_term() {
 	local n
 	all_ready 10 || return
-	pick
+	pick_victim
 	n=$N
 	said "term $n"
 	"$B/kmsctl" sim stop "$lab" "$n" >>"$nemesis_log" 2>&1
@@ -182,7 +187,7 @@ do_blink() { # the same node, several times in a row
 do_kill_beside_frozen() {
 	local n other
 	all_ready 10 || return
-	pick
+	pick_victim
 	n=$N
 	while other=${nodes[RANDOM % ${#nodes[@]}]}; [ "$other" = "$n" ]; do :; done
 	said "kill $n while $other is frozen"
