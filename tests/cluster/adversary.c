@@ -205,6 +205,15 @@ shadow(struct world *w)
 }
 
 static void
+reseat(struct world *w, unsigned slot)
+{
+	struct slot *s = &w->slot[slot];
+
+	s->unseated = false;
+	chain_seat(&w->chain, w->now, s->name, s->device_id);
+}
+
+static void
 drain(struct world *w)
 {
 	struct life *l = any_life(w);
@@ -224,6 +233,46 @@ checkpoint(struct world *w)
 
 	if (l != NULL)
 		world_give(w, l, &e);
+}
+
+/* The contract no longer allows a life; not all have read it yet. */
+static void
+deny(struct world *w)
+{
+	struct life *l = any_life(w);
+	uint8_t incarnation[INCARNATION_ID_LEN];
+	struct core_event e = { .kind = CORE_PEER_DENIED,
+		.denied = { .incarnation = incarnation } };
+
+	if (l == NULL)
+		return;
+	world_trace(w, l, "is denied");
+	memcpy(incarnation, l->self.incarnation, sizeof incarnation);
+	l->denied = true;
+	for (unsigned i = 0; i < LIVES_MAX; i++) {
+		struct life *o = &w->life[i];
+
+		if (o->used && o != l && !o->frozen && world_chance(w, 900))
+			world_give(w, o, &e);
+	}
+}
+
+/* Operators take a seat away, and give it back. */
+static void
+seats(struct world *w)
+{
+	const struct slot *s = &w->slot[world_random(w, w->o.slots)];
+
+	if (w->o.slots < 5)
+		return;
+	for (unsigned i = 0; i < w->o.slots; i++)
+		if (w->slot[i].unseated) {
+			reseat(w, i);
+			return;
+		}
+	world_trace(w, NULL, "%s loses its seat", s->name);
+	chain_unseat(&w->chain, w->now, s->name);
+	w->slot[s - w->slot].unseated = true;
 }
 
 static void
@@ -268,6 +317,8 @@ adversary_act(struct world *w)
 		{ 3, drain },
 		{ 3, checkpoint },
 		{ 4, links },
+		{ 2, deny },
+		{ 2, seats },
 		{ 12, net_replay },
 	};
 	/* Every schedule has its own liking. */
@@ -316,14 +367,21 @@ one_honest(struct world *w, unsigned slot)
 	for (unsigned i = 0; i < LIVES_MAX; i++) {
 		struct life *l = &w->life[i];
 
+		/* It may have opened a generation just now. */
+		if (l->used && l->slot == slot &&
+		    core_phase(l->core) == CORE_RECOVERING) {
+			uid = uid == 0 ? l->uid : uid;
+			continue;
+		}
 		if (l->used && l->slot == slot && l->uid != uid &&
 		    (keep == NULL || core_engine(l->core) == NULL ||
 			core_phase(l->core) != CORE_MEMBER))
 			world_kill(w, l, true);
 	}
-	if (keep != NULL)
+	if (uid != 0)
 		return;
-	disk_copy(&w->slot[slot].disk, &w->slot[slot].best);
+	if (disk_better(w, &w->slot[slot].best, &w->slot[slot].disk))
+		disk_copy(&w->slot[slot].disk, &w->slot[slot].best);
 	w->slot[slot].restart_at = w->now + 100;
 }
 
@@ -349,6 +407,12 @@ adversary_stop(struct world *w)
 	for (unsigned i = 0; i < LIVES_MAX && !w->failed; i++)
 		if (w->life[i].used)
 			world_thaw(w, &w->life[i]);
+	for (unsigned i = 0; i < w->o.slots; i++)
+		if (w->slot[i].unseated)
+			reseat(w, i);
+	for (unsigned i = 0; i < LIVES_MAX && !w->failed; i++)
+		if (w->life[i].used && w->life[i].denied)
+			world_kill(w, &w->life[i], true);
 	for (unsigned i = 0; i < w->o.slots && !w->failed; i++)
 		one_honest(w, i);
 }

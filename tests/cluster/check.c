@@ -107,11 +107,6 @@ commit_one(struct world *w, struct life *l, const struct engine_entry *en)
 	struct committed *k = place(w, core_generation(l->core), en->index);
 	struct command c;
 
-	/* Committed by itself, and not on chain: a beginning that may never
-	 * be (P0). */
-	if (core_phase(l->core) == CORE_GENESIS &&
-	    w->chain.now.at.generation > 0)
-		return;
 	if (k->known) {
 		if (memcmp(k->hash, en->hash, sizeof k->hash) != 0)
 			world_fail(w, l,
@@ -211,9 +206,6 @@ check_leader(struct world *w, struct life *l)
 	unsigned pending = 0;
 	struct engine_entry en;
 
-	/* What is not on chain yet is nobody's leader (P0). */
-	if (core_phase(l->core) == CORE_GENESIS)
-		return;
 	for (uint64_t k = term * 31 % TERMS_MAX;; k = (k + 1) % TERMS_MAX) {
 		if (w->leader[k].term != 0 && w->leader[k].term != term)
 			continue;
@@ -301,7 +293,10 @@ check_step(struct world *w, struct life *l)
 			return;
 		}
 	}
-	if (e == NULL || core_phase(l->core) == CORE_HALTED)
+	/* What a genesis makes is nobody's until the chain names it. */
+	if (e == NULL || core_phase(l->core) == CORE_HALTED ||
+	    (core_phase(l->core) == CORE_GENESIS &&
+		w->chain.now.at.generation != 0))
 		return;
 	m = in_config(engine_config(e), core_raft_id(l->self.incarnation));
 	l->was_voter |= m != NULL && m->role == ENGINE_VOTER;

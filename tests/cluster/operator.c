@@ -50,10 +50,22 @@ disk_counts(const struct world *w, const struct disk *d)
 
 	if (d->generation == 0 || d->generation > at->generation)
 		return false;
+	/* A log is not cut to before its snapshot. */
+	if (d->generation < at->generation && d->has_snapshot &&
+	    d->snapshot.index > at->index)
+		return false;
 	if (h != NULL)
 		return memcmp(h, at->hash, 32) == 0;
 	return d->generation == at->generation &&
 	    disk_last(d, &term) > at->index;
+}
+
+bool
+disk_better(const struct world *w, const struct disk *a, const struct disk *b)
+{
+	bool ca = disk_counts(w, a), cb = disk_counts(w, b);
+
+	return ca != cb ? ca : disk_beats(a, b);
 }
 
 struct life *
@@ -150,6 +162,16 @@ operator_tick(struct world *w)
 	l = world_chance(w, w->wrong) ? wrong_one(w) : operator_best(w);
 	if (l == NULL)
 		return;
+	if (!l->disk.has_roots && w->o.slots > 3) {
+		/* It cannot speak for the cluster, and stands in the way of
+		 * those that can: it has to wait. */
+		unsigned slot = l->slot;
+
+		world_kill(w, l, true);
+		w->slot[slot].restart_at = w->now + 20000;
+		w->halted_since = w->now - 3000;
+		return;
+	}
 	w->n.orders++;
 	world_trace(w, l, "is named to recover");
 	chain_order(&w->chain, w->now, l->self.incarnation,

@@ -25,16 +25,25 @@ acked_since(struct world *w, void *cookie)
 }
 
 static bool
+slot_serves(const struct world *w, unsigned slot)
+{
+	for (unsigned i = 0; i < LIVES_MAX; i++) {
+		const struct life *l = &w->life[i];
+
+		if (l->used && l->slot == slot &&
+		    core_serves(l->core, life_now(w, l), NULL) == ERR_OK)
+			return true;
+	}
+	return false;
+}
+
+static bool
 all_in(struct world *w, void *cookie)
 {
 	(void)cookie;
-	for (unsigned i = 0; i < w->o.slots; i++) {
-		struct life *l = world_at(w, i);
-
-		if (l == NULL ||
-		    core_serves(l->core, life_now(w, l), NULL) != ERR_OK)
+	for (unsigned i = 0; i < w->o.slots; i++)
+		if (!slot_serves(w, i))
 			return false;
-	}
 	return true;
 }
 
@@ -67,6 +76,10 @@ heal(struct world *w)
 	bool alone;
 
 	adversary_stop(w);
+	/* What was on its way is read; nobody is in between. */
+	w->operator= false;
+	if (!w->failed)
+		world_run(w, w->now + 2000);
 	since = w->now;
 	if (w->failed)
 		return;

@@ -210,7 +210,7 @@ world_kill(struct world *w, struct life *l, bool wrote)
 	/* The newest disk of the slot stays in it. */
 	if (!l->fork || s->disk.generation == 0)
 		disk_copy(&s->disk, &l->disk);
-	if (disk_beats(&l->disk, &s->best))
+	if (disk_better(w, &l->disk, &s->best))
 		disk_copy(&s->best, &l->disk);
 	disk_clear(&l->disk);
 	disk_clear(&l->boot);

@@ -55,7 +55,7 @@ struct life {
 	size_t n_held, held_cap;
 	struct message backlog[BACKLOG_MAX];
 	unsigned n_backlog;
-	bool written_while_frozen, member_told, draining;
+	bool written_while_frozen, member_told, draining, denied;
 	/* check.c */
 	uint64_t checked, seen_commit, seen_config, seen_anchor, seen_term;
 	uint64_t digested;
@@ -71,6 +71,7 @@ struct slot {
 	struct disk saved[SAVED_MAX];
 	unsigned n_saved;
 	uint64_t restart_at; /* 0: stays down */
+	bool unseated;
 	/* Hashes that some disk of it has held, by index. */
 	struct held_hash {
 		uint8_t hash[4][32];
@@ -266,6 +267,9 @@ bool world_quorum_alive(struct world *w);
 void world_trace_lives(struct world *w); /* what they wait for */
 void operator_tick(struct world *w);
 bool disk_counts(const struct world *w, const struct disk *d);
+/* Which of two disks recovery wants: one that counts, and the further one. */
+bool disk_better(
+    const struct world *w, const struct disk *a, const struct disk *b);
 struct life *operator_best(struct world *w);
 
 #endif
