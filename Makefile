@@ -143,7 +143,7 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
-	    cluster $(B) 1000 e2e $(B) chaos $(B) 20
+	    cluster $(B) 3000 e2e $(B) chaos $(B) 20
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
