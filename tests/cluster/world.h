@@ -1,11 +1,13 @@
 /* world: a cluster of cores under one fake clock, deterministic by its seed.
  *
- *   world.c      lives of nodes, their actions, the loop
+ *   world.c      lives of nodes, and their actions
+ *   loop.c       what happens next
+ *   begin.c      how a cluster begins
  *   net.c        links and everything else that takes time
  *   simdisk.c    disks          simchain.c  the anchor's contract
  *   clients.c    who asks, and what they were told
  *   check.c      what must hold after every step
- *   adversary.c  what the host does
+ *   adversary.c  what the host does     operator.c  and the operators
  *
  * Time is milliseconds of the world; each life's own clock is ahead of it by
  * a constant, and goes on while it is frozen. */
@@ -209,6 +211,8 @@ struct life *world_life(struct world *w, uint64_t uid);
 struct life *world_at(struct world *w, unsigned slot);
 struct life *world_by_incarnation(struct world *w, const uint8_t *incarnation);
 uint64_t life_now(const struct world *w, const struct life *l);
+/* The write with this number is durable. */
+void world_written(struct world *w, struct life *l, uint64_t number);
 /* world_run goes on until `ms` of the world, or a failure. */
 void world_run(struct world *w, uint64_t ms);
 /* ... or until `until` says so; whether it did. */
