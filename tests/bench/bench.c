@@ -6,9 +6,10 @@
  *        bench failover DIR KMSCTL   the leader dies, nodes are replaced
  *        bench etcd URL              compare-and-increment at an etcd
  *        bench raft DIR              three engines with disks in DIR
+ *        bench disk DIR NAME         the disk of DIR, as line NAME
  *        bench quote QUOTE COLLATERAL ROOT NOW   one quote: quote.sh
  * JSON lines on standard output; the first one has a table for people on
- * standard error, cluster.sh one of the next four. */
+ * standard error, cluster.sh one of the next five. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include "tests/bench/bench_file.h"
 #include "tests/bench/bench_kms.h"
 #include "tests/bench/bench_line.h"
+#include "tests/bench/bench_load.h"
 #include "tests/bench/bench_prim.h"
 #include "tests/bench/bench_raft.h"
 
@@ -122,12 +124,15 @@ other_bench(int argc, char **argv)
 		return tell(bench_etcd(stdout, argv[2]), &why);
 	if (argc == 3 && strcmp(argv[1], "raft") == 0)
 		return tell(bench_raft(stdout, argv[2]), &why);
+	if (argc == 4 && strcmp(argv[1], "disk") == 0)
+		return tell(bench_load_disk(stdout, argv[3], argv[2]), &why);
 	(void)fprintf(stderr,
 	    "usage: bench DIR\n"
 	    "       bench counters DIR\n"
 	    "       bench failover DIR KMSCTL\n"
 	    "       bench etcd URL\n"
 	    "       bench raft DIR\n"
+	    "       bench disk DIR NAME\n"
 	    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
 	return 2;
 }

@@ -1,9 +1,15 @@
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "tests/bench/bench_line.h"
 #include "tests/bench/bench_load.h"
+
+#define SYNCS 400
 
 struct worker {
 	const struct bench_load_work *w;
@@ -156,8 +162,39 @@ bench_load_times(FILE *json, const char *name, double *ms, size_t n)
 	double p50 = bench_load_quantile(ms, n, 0.5);
 
 	(void)fprintf(json,
-	    "{\"name\":\"%s\",\"value\":%.1f,\"unit\":\"ms\",\"n\":%zu,"
-	    "\"min_ms\":%.1f,\"p50_ms\":%.1f,\"p99_ms\":%.1f}\n",
+	    "{\"name\":\"%s\",\"value\":%.2f,\"unit\":\"ms\",\"n\":%zu,"
+	    "\"min_ms\":%.2f,\"p50_ms\":%.2f,\"p99_ms\":%.2f}\n",
 	    name, p50, n, n > 0 ? ms[0] : 0, p50,
 	    bench_load_quantile(ms, n, 0.99));
+}
+
+enum err
+bench_load_disk(FILE *json, const char *name, const char *dir)
+{
+	static const uint8_t page[4096];
+	double ms[SYNCS];
+	char path[256];
+	unsigned n = 0;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "%s/sync", dir);
+	if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+		return ERR_IO;
+	for (unsigned i = 0; i < SYNCS; i++)
+		if (pwrite(fd, page, sizeof page, i * 4096) != sizeof page)
+			goto done;
+	if (fsync(fd) != 0)
+		goto done;
+	while (n < SYNCS) {
+		double began = bench_now_us();
+
+		if (pwrite(fd, page, sizeof page, n * 4096) != sizeof page ||
+		    fdatasync(fd) != 0)
+			goto done;
+		ms[n++] = (bench_now_us() - began) / 1e3;
+	}
+	bench_load_times(json, name, ms, n);
+done:
+	(void)close(fd);
+	return n == SYNCS ? ERR_OK : ERR_IO;
 }

@@ -35,4 +35,8 @@ void bench_load_line(FILE *json, const char *name, unsigned clients,
  * Of less than a hundred, p99 is the highest. */
 void bench_load_times(FILE *json, const char *name, double *ms, size_t n);
 
+/* bench_load_disk: what the disk of `dir` takes to keep four KiB, in a file
+ * that has its blocks, as bench_load_times. */
+enum err bench_load_disk(FILE *json, const char *name, const char *dir);
+
 #endif

@@ -92,11 +92,13 @@ etcd_up() {
 } >"$work/said" 2>&1
 
 line load_average_before "$(load)" ''
+"$B/bench" disk "$work" disk_sync_kms | tell
 "$B/bench" counters "$dir" | tell
 "$B/bench" failover "$dir" "$B/kmsctl" | tell
 "$B/kmsctl" sim down "$dir" >/dev/null
 
 if etcd_program && etcd_up; then
+	"$B/bench" disk "$work" disk_sync_etcd | tell
 	"$B/bench" etcd "$leader" | tell
 	kill "${members[@]}"
 	wait "${members[@]}" 2>/dev/null || true
@@ -134,5 +136,7 @@ jq -rs 'map({key: .name, value: .}) | from_entries as $l |
         "\($l["prototype_" + $k] | "\(.min_ms)/\(.p50_ms)")"),
     ("1", "32", "256" | . as $n | "protection, us of processor a commit, " +
         "\($n) at once\t\($l["protection_cpu_" + $n] | "\(.value) (+\(.percent) %)")"),
+    ("disk_sync before it, min/p50/p99 ms\t" + ([$l.disk_sync_kms, $l.disk_sync_etcd] |
+        map(if . == null then "-" else "\(.min_ms)/\(.p50_ms)/\(.p99_ms)" end) | join("\t"))),
     "load average\t\($l.load_average_before.value) to \($l.load_average_after.value)"' \
     "$work/lines" | column -t -s "$(printf '\t')" >&2
