@@ -17,8 +17,8 @@
 void
 core_timing_default(struct core_timing *out)
 {
-	*out = (struct core_timing){ .heartbeat_ms = 60,
-		.election_ms = 300,
+	*out = (struct core_timing){ .heartbeat_ms = 50,
+		.election_ms = 250,
 		.join_ms = 100,
 		.evict_ms = 1500,
 		.demote_ms = 30000,
