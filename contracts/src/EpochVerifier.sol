@@ -35,16 +35,16 @@ contract EpochVerifier {
     /// A consumer may keep the address, but then asks `inUse` at each use.
     function addressOf(Chain calldata c) public view returns (address key, bool pinned) {
         address app = K256.addressOf(c.appKey);
-        RootRegistry.Epoch memory e = registry.epochOf(c.epoch);
+        (RootRegistry.Status status, address root) = registry.rootOf(c.epoch);
 
         key = K256.addressOf(c.key);
         require(app != address(0) && key != address(0), "Not a k256 key");
-        require(e.status == RootRegistry.Status.ACTIVE, "Epoch is not in use");
+        require(status == RootRegistry.Status.ACTIVE, "Epoch is not in use");
         require(
             K256.recover(
                 keccak256(abi.encodePacked("dstack-kms-issued:", c.appId, c.appKey)),
                 c.rootSignature
-            ) == e.signer,
+            ) == root,
             "The root did not sign this app's key"
         );
         require(
@@ -68,7 +68,9 @@ contract EpochVerifier {
     }
 
     function inUse(uint64 epoch) external view returns (bool) {
-        return registry.epochOf(epoch).status == RootRegistry.Status.ACTIVE;
+        (RootRegistry.Status status,) = registry.rootOf(epoch);
+
+        return status == RootRegistry.Status.ACTIVE;
     }
 
     /// Lower case, as the agent writes it.

@@ -243,6 +243,11 @@ contract RootRegistry is PolicyLog {
         return _epochs[number];
     }
 
+    /// The little of it that a verifier on chain needs.
+    function rootOf(uint64 number) external view returns (Status status, address signer) {
+        return (_epochs[number].status, _epochs[number].signer);
+    }
+
     /// The epoch whose keys an app gets unless it asks for an older one.  An app
     /// that was registered before there was a registry has been using epoch 0.
     function pinOf(address app) external view returns (uint64) {

@@ -105,6 +105,9 @@ contract EpochVerifierTest is RegistryTest {
         c.epoch = 0;
         refuses(c, sig, "The root did not sign this app's key");
 
+        (RootRegistry.Status is_, address signer) = registry.rootOf(1);
+        assertEq(uint8(is_), uint8(RootRegistry.Status.ACTIVE));
+        assertEq(signer, vm.addr(root(1)));
         assertTrue(verifier.inUse(0));
         vm.startPrank(authority);
         registry.taint(0);

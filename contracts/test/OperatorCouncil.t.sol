@@ -620,8 +620,8 @@ contract OperatorCouncilInvariantsTest is CouncilTest {
         targetSelector(FuzzSelector({addr: address(world), selectors: only}));
     }
 
-    /// forge-config: test.invariant.runs = 12
-    /// forge-config: test.invariant.depth = 48
+    /// forge-config: test.invariant.runs = 24
+    /// forge-config: test.invariant.depth = 64
     function invariant_nothing_without_votes_and_notice() public view {
         OperatorCouncil.State memory s = world.state();
 

@@ -506,6 +506,8 @@ contract RootRegistryTest is RegistryTest {
         bytes memory k256 = pub(root(1));
         vm.expectRevert("Not signed by the cluster");
         registry.publishRoot(1, k256, CA, "", h);
+        vm.expectRevert("Not signed by the cluster");
+        registry.recordHandovers(0, handovers(0, 1), "");
     }
 
     // Activation.

@@ -18,12 +18,14 @@ contract RootWorld is RegistryTest {
     bool public early;
     bool public unheld;
     bool public stolen;
+    bool public returned; // a root that was vetoed or withdrawn
     bool public pinMoved;
     bool public gap;
     uint64 public activations;
 
     mapping(uint64 epoch => uint64) private publishedAt;
     mapping(uint64 epoch => bytes32) private publishedRoot;
+    mapping(bytes32 root => bool) private fallen;
     uint64 private pinned;
 
     constructor() {
@@ -70,10 +72,20 @@ contract RootWorld is RegistryTest {
                 publishedAt[i] = uint64(block.timestamp);
             }
         }
+        RootRegistry.Epoch memory p = was.epochs[was.epochs.length - 1];
+        if (
+            p.status == RootRegistry.Status.PUBLISHED
+                && hashOf(p) != hashOf(registry.epochOf(p.number))
+        ) {
+            fallen[hashOf(p)] = true;
+            // Never in one step: it was not vetoed.
+            changed = changed || registry.epochOf(p.number).status == RootRegistry.Status.PUBLISHED;
+        }
         if (s.active != was.active) {
             RootRegistry.Epoch memory e = s.epochs[s.active];
 
             activations++;
+            returned = returned || fallen[hashOf(e)];
             rootOf[s.active] = hashOf(e);
             changed = changed || s.active != was.active + 1 || publishedRoot[s.active] != hashOf(e);
             early = early || block.timestamp < publishedAt[s.active] + WINDOW;
@@ -168,8 +180,9 @@ contract RootWorld is RegistryTest {
         anchor.setSeat("c", bytes32(uint256(device % 2 + 1)));
     }
 
-    /// What chance seldom brings about: all of it in the right order.
-    function whole(uint8 by, bool emergency) external {
+    /// What chance seldom brings about: all of it in the right order, and one
+    /// step of it wrong if `flaw` says so.
+    function whole(uint8 by, bool emergency, uint8 flaw) external {
         uint64 epoch = registry.active() + 1;
 
         act(authority, abi.encodeCall(registry.withdrawOrder, ()));
@@ -178,14 +191,25 @@ contract RootWorld is RegistryTest {
             abi.encodeCall(registry.orderRotation, (emergency ? EMERGENCY : ROUTINE, 0, 0))
         );
         this.publishBy(by, 7, false);
-        if (emergency) {
+        if (emergency && flaw % 8 != 1) {
             this.confirm(by);
         }
-        this.publishBy(by + 1, 7, false);
-        skip(WINDOW);
+        if (flaw % 8 == 2) {
+            act(authority, abi.encodeCall(registry.vetoRoot, (epoch)));
+            act(stranger, sent[sent.length - 1]);
+            this.confirm(by);
+        }
+        this.publishBy(by ^ 1, 7, flaw % 8 == 3);
+        if (flaw % 8 != 4) {
+            skip(WINDOW);
+        }
         this.attestBy(by, 7);
+        if (flaw % 8 == 5) {
+            skip(AGE + 1);
+        } else if (flaw % 8 == 6) {
+            this.seat(uint8(uint256(anchor.state().seats[2].deviceId)));
+        }
         this.activateNext();
-        // Unless that very key was published before, and fell.
         if (registry.active() == epoch) {
             act(
                 authority,
@@ -234,7 +258,7 @@ contract RootRegistryInvariantsTest is RegistryTest {
     }
 
     /// One run of calls for all of it: the calls are what takes time.
-    /// forge-config: test.invariant.runs = 12
+    /// forge-config: test.invariant.runs = 16
     /// forge-config: test.invariant.depth = 48
     function invariant_one_root_per_epoch_and_always_one_to_use() public view {
         RootRegistry.State memory s = world.state();
@@ -244,6 +268,7 @@ contract RootRegistryInvariantsTest is RegistryTest {
         assertFalse(world.early(), "windows and notices pass");
         assertFalse(world.unheld(), "held by a quorum, lately, by who sits there now");
         assertFalse(world.stolen(), "no thief's root, and none that was not voted for");
+        assertFalse(world.returned(), "what fell does not come again");
         assertFalse(world.pinMoved(), "pins are the owner's");
         assertFalse(world.gap());
         for (uint64 i = 0; i < s.epochs.length; i++) {
@@ -260,8 +285,8 @@ contract RootRegistryInvariantsTest is RegistryTest {
 
     /// The handler does bring about what is forbidden to go wrong.
     function test_world_rotates_and_destroys() public {
-        world.whole(1, false);
-        world.whole(2, true);
+        world.whole(1, false, 0);
+        world.whole(2, true, 0);
         for (uint256 i = 0; i < 8; i++) {
             world.time(uint32(WINDOW));
         }
@@ -277,6 +302,11 @@ contract RootRegistryInvariantsTest is RegistryTest {
         assertTrue(world.destroyed(0));
         assertEq(world.state().vetoes, 1);
         assertEq(world.state().epochs.length, 4);
+        for (uint8 flaw = 1; flaw < 7; flaw++) {
+            world.whole(flaw, true, flaw);
+            // The thief's publication fails, and the rest goes on.
+            assertEq(world.activations(), flaw < 3 ? 2 : 3);
+        }
         assertFalse(world.changed() || world.stolen() || world.early() || world.pinMoved());
     }
 }
