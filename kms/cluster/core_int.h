@@ -4,7 +4,8 @@
  *   core_log.c     the log and the ledger behind it
  *   core_join.c    how a node gets in, and what a leader does about members
  *   core_anchor.c  what the chain says: critical entries, recovery, fence
- *   core_client.c  commands and reads, from here and forwarded; rounds
+ *   core_client.c  commands and reads, from here and forwarded
+ *   core_round.c   a majority confirms the term
  *   core_view.c    answers without effects
  *   corewire.c     the bytes of its messages */
 #ifndef KMS_CLUSTER_CORE_INT_H
@@ -224,6 +225,13 @@ const struct anchor_seat *core_seat(const struct core *c, const char *slot);
 void core_anchor_event(struct core *c, const struct core_event *e);
 void core_anchor_tick(struct core *c);
 bool core_fenced(const struct core *c, uint64_t now_ms);
+
+/* core_round.c */
+void core_round_begin(struct core *c);
+void core_round_ask(
+    struct core *c, const struct core_peer *p, const struct corewire *m);
+void core_round_ok(
+    struct core *c, const struct core_peer *p, const struct corewire *m);
 
 /* core_client.c */
 void core_client_submit(struct core *c, uint64_t ticket, struct bytes command);
