@@ -370,6 +370,26 @@ read_info(struct cluster *c, void *arg)
 	cluster_info(c, arg);
 }
 
+static void
+read_seats(struct cluster *c, void *arg)
+{
+	struct core_status s;
+
+	core_status(cluster_core(c), &s);
+	*(unsigned *)arg = s.seats;
+}
+
+void
+kms_node_alone(struct kms_world *w, struct kms_node *n)
+{
+	unsigned seats = 0;
+
+	w->anchor.n_seats = 1;
+	kms_world_anchor(w);
+	kms_world_block(w);
+	KMS_UNTIL((kms_node_do(n, read_seats, &seats), seats == 1));
+}
+
 void
 kms_node_wait(struct kms_node *n, enum cluster_phase want)
 {

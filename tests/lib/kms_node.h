@@ -31,6 +31,9 @@ struct links_stats kms_node_links(struct kms_node *n);
 
 enum cluster_phase kms_node_phase(struct kms_node *n);
 void kms_node_wait(struct kms_node *n, enum cluster_phase want);
+/* kms_node_alone leaves the first seat alone on chain, which `n` must hold,
+ * and waits until `n` knows: who is alone with three seats serves nobody. */
+void kms_node_alone(struct kms_world *w, struct kms_node *n);
 /* kms_node_halted: why its life is over, HALT_NONE while it is not.  kmsd
  * would begin another. */
 enum core_halt kms_node_halted(struct kms_node *n);

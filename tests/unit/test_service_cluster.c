@@ -429,6 +429,7 @@ Test(service_cluster, fenced)
 	struct channel *ch = dial(a, &app), *p = dial(a, &peer);
 	KmsReply *r;
 
+	kms_node_alone(&w, a);
 	/* Far away it is only vetoed. */
 	kms_world_announce(&w, 10l * KMS_FENCE_S);
 	cr_assert_not_null(r = kms_ask_keys(ch, -1, &why), "%s", why.detail);
@@ -484,6 +485,7 @@ Test(service_cluster, fenced_when_it_leaves)
 	KmsReply *r;
 	pthread_t t;
 
+	kms_node_alone(&w, a);
 	mock_hold(w.chain, MOCK_ALL, APP);
 	cr_assert_eq(pthread_create(&t, NULL, ask_in_thread, &q), 0);
 	mock_wait_held_call(w.chain, 0);
@@ -539,6 +541,7 @@ Test(service_cluster, counter_refusals)
 	struct channel *ch = dial(a, &app);
 	unsigned before = mock_count_calls(w.chain, 0, APP);
 
+	kms_node_alone(&w, a);
 	kms_world_say(&w, APP, false, "Compose hash not allowed");
 	kms_world_block(&w);
 	REFUSED(kms_ask_counter(ch, "n", &why), REASON_CONTRACT_COMPOSE);
@@ -558,6 +561,7 @@ Test(service_cluster, counter_limit)
 	struct channel *ch = dial(a, &app);
 	char name[16];
 
+	kms_node_alone(&w, a);
 	for (unsigned i = 0; i < LEDGER_MAX_COUNTERS_APP; i++) {
 		(void)snprintf(name, sizeof name, "n%u", i);
 		cr_assert_eq(increment(ch, name, 0, 1, true), 1);
@@ -576,6 +580,7 @@ Test(service_cluster, counters)
 	struct channel *ch = dial(a, &app), *ch2;
 	struct kms_caller other;
 
+	kms_node_alone(&w, a);
 	cr_assert_eq(increment(ch, "n", 7, 1, false), 0);
 	cr_assert_eq(counter_of(ch, "n"), 0);
 	cr_assert_eq(increment(ch, "n", 0, 1, true), 1);
