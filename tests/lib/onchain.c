@@ -88,7 +88,8 @@ send_and_wait(const struct anvil *a, const char *params)
 }
 
 void
-onchain_owner(const struct anvil *a, const char *to, struct buf *data)
+onchain_from(
+    const struct anvil *a, const char *from, const char *to, struct buf *data)
 {
 	struct buf params = { 0 };
 	char *hex = malloc(2 * data->len + 1);
@@ -96,9 +97,8 @@ onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 
 	assert(hex != NULL);
 	hex_encode(hex, data->p, data->len);
-	e = buf_printf(&params,
-	    "[{\"from\":\"0x" ONCHAIN_OWNER "\",%s%s%s\"data\":\"0x%s\"}]",
-	    to != NULL ? "\"to\":\"0x" : "", to != NULL ? to : "",
+	e = buf_printf(&params, "[{\"from\":\"0x%s\",%s%s%s\"data\":\"0x%s\"}]",
+	    from, to != NULL ? "\"to\":\"0x" : "", to != NULL ? to : "",
 	    to != NULL ? "\"," : "", hex);
 	assert(e == ERR_OK);
 	send_and_wait(a, (char *)params.p);
@@ -107,32 +107,61 @@ onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 	buf_fini(data);
 }
 
-bool
-onchain_anchor(
-    const struct anvil *a, const uint8_t kms[static 20], unsigned wait_s)
+void
+onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 {
-	json_t *v = artifact("ClusterAnchor");
-	char args[3 * 64 + 1], kms_hex[41];
+	onchain_from(a, ONCHAIN_OWNER, to, data);
+}
+
+/* `args` are those of the constructor, in hex. */
+static bool
+deploy(const struct anvil *a, const char *name, const char *args)
+{
+	json_t *v = artifact(name);
 	struct buf data = { 0 };
 	const char *code;
-	size_t len;
+	size_t len, more = strlen(args) / 2;
 	bool ok;
 
 	if (v == NULL)
 		return false;
-	/* constructor(address owner, address kms, uint64 wait) */
-	(void)snprintf(args, sizeof args, "%024d" ONCHAIN_OWNER "%024d%s%064x",
-	    0, 0, hex_encode(kms_hex, kms, 20), wait_s);
 	code = code_of(v, "bytecode");
 	len = (strlen(code) - 2) / 2;
-	ok = buf_reserve(&data, len + 96) == ERR_OK &&
+	ok = buf_reserve(&data, len + more) == ERR_OK &&
 	    hex_fixed(data.p, len, code) == ERR_OK &&
-	    hex_fixed(data.p + len, 96, args) == ERR_OK;
+	    hex_fixed(data.p + len, more, args) == ERR_OK;
 	assert(ok);
-	data.len = len + 96;
+	data.len = len + more;
 	onchain_owner(a, NULL, &data);
 	json_decref(v);
 	return true;
+}
+
+bool
+onchain_anchor(
+    const struct anvil *a, const uint8_t kms[static 20], unsigned wait_s)
+{
+	char args[3 * 64 + 1], kms_hex[41];
+
+	/* constructor(address owner, address kms, uint64 wait) */
+	(void)snprintf(args, sizeof args, "%024d" ONCHAIN_OWNER "%024d%s%064x",
+	    0, 0, hex_encode(kms_hex, kms, 20), wait_s);
+	return deploy(a, "ClusterAnchor", args);
+}
+
+bool
+onchain_registry(const struct anvil *a, const uint8_t kms[static 20],
+    const uint8_t authority[static 20], unsigned window_s, unsigned notice_s,
+    unsigned age_s)
+{
+	char args[6 * 64 + 1], kms_hex[41], authority_hex[41];
+
+	(void)snprintf(args, sizeof args,
+	    "%024d%s%024d" ONCHAIN_ANCHOR "%024d%s%064x%064x%064x", 0,
+	    hex_encode(kms_hex, kms, 20), 0, 0,
+	    hex_encode(authority_hex, authority, 20), window_s, notice_s,
+	    age_s);
+	return deploy(a, "RootRegistry", args);
 }
 
 void
