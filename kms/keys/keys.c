@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +7,7 @@
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "common/crypto/dstack.h"
-#include "common/crypto/hash.h"
+#include "common/crypto/epochcert.h"
 #include "common/crypto/keccak.h"
 #include "kms/keys/keys.h"
 
@@ -252,33 +251,22 @@ epoch_certificate(struct k256_sig65 *out, struct epoch_roots *r,
     const struct epoch_public *next, uint64_t chain_id,
     const uint8_t registry[static 20], uint8_t mode)
 {
-	uint8_t spki[P256_SPKI_LEN], ca_hash[32];
-	struct k256_pub parsed;
-	uint8_t text[19 + 8 + 20 + 8 + 33 + 32 + 1];
-	struct wr w = { .p = text, .cap = sizeof text };
+	struct epochcert c = { .chain_id = chain_id,
+		.epoch = next->number,
+		.k256 = next->k256,
+		.mode = (enum epochcert_mode)mode };
+	uint8_t text[EPOCHCERT_LEN];
 	enum err e;
 
-	if (r->pub.number == UINT64_MAX || next->number != r->pub.number + 1 ||
-	    mode > 1)
+	if (r->pub.number == UINT64_MAX || next->number != r->pub.number + 1)
 		return ERR_MALFORMED;
-	if ((e = k256_pub_parse(&parsed, next->k256.b, 33)) != ERR_OK ||
-	    (e = p256_pub_check(&next->ca)) != ERR_OK ||
-	    (e = p256_spki(spki, &next->ca)) != ERR_OK)
+	memcpy(c.registry, registry, sizeof c.registry);
+	if ((e = epochcert_ca_hash(c.ca_spki_hash, &next->ca)) != ERR_OK ||
+	    (e = epochcert_message(text, &c)) != ERR_OK)
 		return e;
-	sha256(ca_hash, spki, sizeof spki);
-	/* DESIGN 7: "devproof-kms-epoch:" || chain id || registry || e ||
-	 * k256 pub || SHA-256(root CA SPKI) || mode. */
-	wr_str(&w, "devproof-kms-epoch:");
-	wr_be64(&w, chain_id);
-	wr_bytes(&w, registry, 20);
-	wr_be64(&w, next->number);
-	wr_bytes(&w, next->k256.b, sizeof next->k256.b);
-	wr_bytes(&w, ca_hash, sizeof ca_hash);
-	wr_u8(&w, mode);
-	assert(wr_ok(&w) && w.len == sizeof text);
 	secret_open_ro(r->secret);
 	e = k256_sign65(
-	    out, &r->secret->k256, &(struct bytes){ text, w.len }, 1);
+	    out, &r->secret->k256, &(struct bytes){ text, sizeof text }, 1);
 	secret_lock(r->secret);
 	return e;
 }

@@ -7,7 +7,9 @@
 
 #include "common/base/wr.h"
 #include "common/crypto/dstack.h"
+#include "common/crypto/epochcert.h"
 #include "common/crypto/hash.h"
+#include "common/crypto/keccak.h"
 #include "kms/keys/keys.h"
 #include "tests/lib/facts.h"
 
@@ -333,5 +335,53 @@ Test(keys, epoch_certificate)
 	next.number = 0;
 	cr_assert_eq(
 	    epoch_certificate(&other, r, &next, 1, registry, 0), ERR_MALFORMED);
+	epoch_roots_free(r);
+}
+
+/* The same vector as contracts/test/RootRegistry.t.sol,
+ * test_vector_of_the_epoch_certificate: bytes, digest and signature. */
+Test(keys, epoch_certificate_of_the_contract)
+{
+	struct epoch_roots *r = roots(0, ROOT_K256, ROOT_CA);
+	struct epochcert c = { .chain_id = 31337, .epoch = 1 };
+	uint8_t text[EPOCHCERT_LEN], digest[32], spki[P256_SPKI_LEN];
+	struct epoch_public pub, next = { .number = 1 };
+	struct k256_sig65 sig;
+
+	facts_hex(c.k256.b, 33,
+	    "0321bbcbc4354d9df4a5e50c7d727a51b88eacf4a3d8723386c7a7324d6862347"
+	    "2");
+	facts_hex(spki, sizeof spki,
+	    "3059301306072a8648ce3d020106082a8648ce3d0301070342000419b2457dd9b8"
+	    "aa6446d980f136fff7812ecd6c77740eeb0e28b10d56c0c00028a5b6e59dcea307"
+	    "d583bd1f70769e9c116df2bcfb1758a95d8613e7de1c8482c0");
+	memcpy(c.registry, app_id, 20);
+	cr_assert_eq(p256_spki_parse(&next.ca, spki, sizeof spki), ERR_OK);
+	cr_assert_eq(epochcert_ca_hash(c.ca_spki_hash, &next.ca), ERR_OK);
+	cr_assert_eq(epochcert_message(text, &c), ERR_OK);
+	cr_assert(facts_eq(text, sizeof text,
+	    "64657670726f6f662d6b6d732d65706f63683a0000000000007a69001122334455"
+	    "66778899aabbccddeeff0011223300000000000000010321bbcbc4354d9df4a5e5"
+	    "0c7d727a51b88eacf4a3d8723386c7a7324d686234727af8c9f9564fbc3c472767"
+	    "a38de21a51830c7047175cf8ec88bc9b7febc0c8a800"));
+	keccak256(digest, text, sizeof text);
+	cr_assert(facts_eq(digest, 32,
+	    "8799c44556ef8619307f1e2c8c81f1ddc8538a0467f3252ae5fabac1a44ed6d"
+	    "5"));
+	next.k256 = c.k256;
+	cr_assert_eq(
+	    epoch_certificate(&sig, r, &next, 31337, c.registry, 0), ERR_OK);
+	cr_assert(facts_eq(sig.b, 65,
+	    "0a00ac59cd7002921a3a168d721dae81c551846f6294d97cce5a102dcef8393865"
+	    "64c1a6fd72399d6b04c04ff93a3da5e43d93b0d3860f9bc8bfaa811f608bb50"
+	    "1"));
+	epoch_roots_public(r, &pub);
+	cr_assert_eq(epochcert_verify(&c, &sig, &pub.k256), ERR_OK);
+	c.mode = EPOCHCERT_EMERGENCY;
+	cr_assert_eq(epochcert_message(text, &c), ERR_OK);
+	keccak256(digest, text, sizeof text);
+	cr_assert(facts_eq(digest, 32,
+	    "320da7e3301f73d22e85303e902f42a37dc580472a18a65b967b5f61b25f45d"
+	    "6"));
 	epoch_roots_free(r);
 }
