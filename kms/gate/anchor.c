@@ -1,67 +1,42 @@
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "common/base/clock.h"
-#include "common/base/limits.h"
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
-#include "common/eth/tx.h"
 #include "kms/gate/anchor.h"
 #include "kms/gate/anchorabi.h"
-
-/* Ten blocks: a transaction at twice the base fee is in one of them. */
-#define MINED_MS 120000u
-/* 500 gwei: refuses an endpoint that names absurd fees. */
-#define FEE_CAP 500000000000u
+#include "kms/gate/clustertx.h"
 
 struct anchor {
 	struct chainview *view; /* borrows */
+	struct clustertx *tx; /* owns */
 	struct anchorabi_at at;
 	uint8_t kms[20];
-	unsigned timeout_ms;
-	unsigned n_urls;
-	char *url[LIMIT_CHAIN_ENDPOINTS]; /* owns */
-	pthread_mutex_t sending; /* from nonce to sent: one account */
 };
-
-static bool
-options_ok(const struct anchor_options *o)
-{
-	static const uint8_t zero[20];
-
-	if (o->chain_id == 0 || o->timeout_ms == 0 || o->n_urls == 0 ||
-	    o->n_urls > LIMIT_CHAIN_ENDPOINTS ||
-	    memcmp(o->contract, zero, sizeof zero) == 0)
-		return false;
-	for (unsigned i = 0; i < o->n_urls; i++)
-		if (strncmp(o->urls[i], "http://", 7) != 0 &&
-		    strncmp(o->urls[i], "https://", 8) != 0)
-			return false;
-	return true;
-}
 
 enum err
 anchor_new(struct anchor **out, const struct anchor_options *o)
 {
+	static const uint8_t zero[20];
+	const struct clustertx_options to = { .chain_id = o->chain_id,
+		.urls = o->urls,
+		.n_urls = o->n_urls,
+		.timeout_ms = o->timeout_ms };
 	struct anchor *a;
+	enum err e;
 
-	if (!options_ok(o))
+	if (memcmp(o->contract, zero, sizeof zero) == 0)
 		return ERR_CONFIG;
 	if ((a = calloc(1, sizeof *a)) == NULL)
 		return ERR_NOMEM;
-	(void)pthread_mutex_init(&a->sending, NULL);
+	if ((e = clustertx_new(&a->tx, &to)) != ERR_OK) {
+		free(a);
+		return e;
+	}
 	a->view = o->view;
 	a->at.chain_id = o->chain_id;
 	memcpy(a->at.contract, o->contract, sizeof a->at.contract);
 	memcpy(a->kms, o->kms, sizeof a->kms);
-	a->timeout_ms = o->timeout_ms;
-	for (; a->n_urls < o->n_urls; a->n_urls++)
-		if ((a->url[a->n_urls] = strdup(o->urls[a->n_urls])) == NULL) {
-			anchor_free(a);
-			return ERR_NOMEM;
-		}
 	*out = a;
 	return ERR_OK;
 }
@@ -71,9 +46,7 @@ anchor_free(struct anchor *a)
 {
 	if (a == NULL)
 		return;
-	for (unsigned i = 0; i < a->n_urls; i++)
-		free(a->url[i]);
-	(void)pthread_mutex_destroy(&a->sending);
+	clustertx_free(a->tx);
 	free(a);
 }
 
@@ -167,15 +140,6 @@ anchor_genesis_report_data(
 	    8);
 }
 
-static void
-pause_ms(unsigned ms)
-{
-	const struct timespec ts = { .tv_sec = ms / 1000,
-		.tv_nsec = (long)(ms % 1000) * 1000000 };
-
-	(void)nanosleep(&ts, NULL);
-}
-
 /* calldata signs what `w` means at the order that we see.  An advance needs
  * none, and so works when the chain view lags. */
 static enum err
@@ -198,90 +162,6 @@ calldata(struct buf *out, struct anchor *a, const struct anchor_write *w,
 	return anchorabi_write(out, &a->at, &tmp, s.orders, key);
 }
 
-static enum err
-hand_over(uint8_t hash[static 32], struct anchor *a, const struct tx_chain *c,
-    struct bytes data, const struct k256_secret *key, struct refusal *why)
-{
-	struct tx tx = { .chain_id = a->at.chain_id, .data = data };
-	struct buf raw = { 0 };
-	struct k256_pub pub;
-	uint8_t from[20];
-	enum err e;
-
-	memcpy(tx.to, a->at.contract, sizeof tx.to);
-	if ((e = k256_pubkey(&pub, key)) != ERR_OK ||
-	    (e = k256_address(from, &pub)) != ERR_OK)
-		return e;
-	/* Two of our threads must not take the same nonce. */
-	(void)pthread_mutex_lock(&a->sending);
-	e = tx_fill(&tx, c, from, why);
-	if (e == ERR_OK)
-		e = tx_sign(&raw, hash, &tx, key);
-	if (e == ERR_OK)
-		e = tx_send(c, buf_view(&raw), hash, why);
-	(void)pthread_mutex_unlock(&a->sending);
-	buf_fini(&raw);
-	return e;
-}
-
-/* refused_by: one endpoint's word, DENIED by tx.h, becomes ours.  What the
- * contract refuses is final; everything else may pass. */
-static enum err
-refused_by(enum err e, const struct refusal *why)
-{
-	if (e != ERR_DENIED)
-		return e;
-	return why->code == REASON_CONTRACT_OTHER ? ERR_DENIED : ERR_AGAIN;
-}
-
-static enum err
-await(const struct tx_chain *c, const uint8_t hash[static 32],
-    struct refusal *why)
-{
-	struct tx_receipt r;
-	enum err e = tx_wait(&r, c, hash, MINED_MS);
-
-	if (e == ERR_TIMEOUT)
-		return refuse(why, REASON_CHAIN_UNREACHABLE,
-		    "sent, and not mined within %u s", MINED_MS / 1000);
-	if (e == ERR_OK && !r.success)
-		return refuse(why, REASON_CONTRACT_OTHER,
-		    "mined in block %llu, and reverted",
-		    (unsigned long long)r.block_number);
-	return e;
-}
-
-/* send tries one endpoint after the other until one takes it.  One that says
- * that the contract refuses may lag or lie: so the next is asked, too, and
- * that word counts only if nobody takes it. */
-static enum err
-send(struct anchor *a, struct bytes data, const struct k256_secret *key,
-    struct refusal *why)
-{
-	struct tx_chain c = { .timeout_ms = a->timeout_ms,
-		.max_fee_cap = FEE_CAP,
-		.mono_ms = clock_mono_ms,
-		.pause_ms = pause_ms };
-	struct refusal said = { .code = REASON_NONE };
-	enum err e, worst = ERR_AGAIN;
-	uint8_t hash[32];
-
-	for (unsigned i = 0; i < a->n_urls; i++) {
-		c.url = a->url[i];
-		e = hand_over(hash, a, &c, data, key, &said);
-		if (e == ERR_OK)
-			return refused_by(await(&c, hash, why), why);
-		if (e != ERR_DENIED)
-			return e;
-		e = refused_by(e, &said);
-		if (e == ERR_DENIED || worst != ERR_DENIED)
-			*why = said;
-		if (e == ERR_DENIED)
-			worst = e;
-	}
-	return worst;
-}
-
 enum err
 anchor_send(struct anchor *a, const struct anchor_write *w,
     const struct k256_secret *key, int64_t now, struct refusal *why)
@@ -291,7 +171,8 @@ anchor_send(struct anchor *a, const struct anchor_write *w,
 	enum err e = calldata(&data, a, w, key, now, &reason);
 
 	if (e == ERR_OK)
-		e = send(a, buf_view(&data), key, &reason);
+		e = clustertx_send(
+		    a->tx, a->at.contract, buf_view(&data), key, &reason);
 	if (e != ERR_OK && why != NULL)
 		*why = reason;
 	buf_fini(&data);

@@ -14,15 +14,18 @@
 #include "common/net/httpd.h"
 #include "tests/lib/mock_chain.h"
 
-#define RULES_MAX 16
+#define RULES_MAX 24
 #define METHODS_MAX 16
 #define HUGE_LEN (2u << 20)
 #define KNOWS_MAX 4096 /* blocks back from the latest */
 #define SELECTORS_MAX 32
+#define SENT_MAX 16
 
 struct rule {
 	char method[40]; /* or "" for an eth_call of `selector` */
 	uint32_t selector;
+	bool one; /* of calls of `to` alone */
+	uint8_t to[20];
 	char *member; /* owns: JSON text */
 };
 
@@ -44,9 +47,12 @@ struct end {
 	unsigned n_rules;
 	struct seen seen[METHODS_MAX];
 	struct called {
+		uint8_t to[20];
 		uint32_t selector;
 		unsigned n;
 	} called[SELECTORS_MAX]; /* n = 0: free */
+	struct buf sent[SENT_MAX]; /* owns: transactions */
+	unsigned n_sent;
 	uint32_t hold; /* calls of this selector wait; 0: none do */
 	unsigned held_calls;
 };
@@ -165,9 +171,21 @@ selector_of(const json_t *params)
 }
 
 static void
+contract_of(uint8_t to[static 20], const json_t *params)
+{
+	const json_t *tx = json_array_get(params, 0);
+
+	assert(rpc_fixed(to, 20, json_object_get(tx, "to")) == ERR_OK);
+}
+
+static void
 call(struct buf *out, const struct end *e, const json_t *params)
 {
 	uint32_t sel = selector_of(params);
+	const struct rule *found = NULL;
+	uint8_t to[20];
+
+	contract_of(to, params);
 
 	if (!knows(e, json_array_get(params, 1))) {
 		put_text(out,
@@ -175,13 +193,16 @@ call(struct buf *out, const struct end *e, const json_t *params)
 		    "\"header not found\"}");
 		return;
 	}
-	for (unsigned i = e->n_rules; i-- > 0;)
-		if (e->rule[i].method[0] == '\0' &&
-		    e->rule[i].selector == sel) {
-			put_text(out, e->rule[i].member);
-			return;
-		}
-	put_text(out, "\"result\":\"0x\"");
+	for (unsigned i = e->n_rules; i-- > 0;) {
+		const struct rule *r = &e->rule[i];
+
+		if (r->method[0] != '\0' || r->selector != sel ||
+		    (r->one && memcmp(r->to, to, sizeof to) != 0))
+			continue;
+		if (found == NULL || (r->one && !found->one))
+			found = r;
+	}
+	put_text(out, found != NULL ? found->member : "\"result\":\"0x\"");
 }
 
 static void
@@ -224,13 +245,27 @@ note(struct end *e, const char *method)
 }
 
 static void
-note_call(struct end *e, uint32_t selector)
+note_sent(struct end *e, const json_t *params)
 {
+	if (e->n_sent < SENT_MAX)
+		assert(rpc_data(&e->sent[e->n_sent++], 1u << 18,
+			   json_array_get(params, 0)) == ERR_OK);
+}
+
+static void
+note_call(struct end *e, const json_t *params)
+{
+	uint32_t selector = selector_of(params);
+	uint8_t to[20];
+
+	contract_of(to, params);
 	for (unsigned i = 0; i < SELECTORS_MAX; i++) {
 		struct called *c = &e->called[i];
 
-		if (c->n > 0 && c->selector != selector)
+		if (c->n > 0 &&
+		    (c->selector != selector || memcmp(c->to, to, 20) != 0))
 			continue;
+		memcpy(c->to, to, 20);
 		c->selector = selector;
 		c->n++;
 		break;
@@ -260,7 +295,9 @@ answer(struct end *e, const struct httpd_request *rq, struct httpd_reply *rp)
 	assert(json_get_u64(&id, v, "id") == ERR_OK);
 	note(e, method);
 	if (strcmp(method, "eth_call") == 0)
-		note_call(e, selector_of(json_object_get(v, "params")));
+		note_call(e, json_object_get(v, "params"));
+	if (strcmp(method, "eth_sendRawTransaction") == 0)
+		note_sent(e, json_object_get(v, "params"));
 	while (e->mode == MOCK_HELD) {
 		e->held++;
 		assert(pthread_cond_broadcast(&e->m->changed) == 0);
@@ -342,6 +379,8 @@ mock_chain_free(struct mock_chain *m)
 		httpd_stop(m->end[i].httpd);
 		for (unsigned k = 0; k < m->end[i].n_rules; k++)
 			free(m->end[i].rule[k].member);
+		for (unsigned k = 0; k < m->end[i].n_sent; k++)
+			buf_fini(&m->end[i].sent[k]);
 	}
 	assert(pthread_cond_destroy(&m->changed) == 0);
 	assert(pthread_mutex_destroy(&m->lock) == 0);
@@ -458,8 +497,11 @@ mock_block(struct mock_chain *m, unsigned i, uint64_t number)
 /* Later rules win; one of the same key is replaced. */
 static void
 add_rule(struct mock_chain *m, unsigned i, const char *method,
-    uint32_t selector, const char *text)
+    const uint8_t *to, uint32_t selector, const char *text)
 {
+	static const uint8_t any[20];
+	const uint8_t *at = to != NULL ? to : any;
+
 	lock(m);
 	EACH(m, i, e)
 	{
@@ -467,7 +509,9 @@ add_rule(struct mock_chain *m, unsigned i, const char *method,
 
 		while (k < e->n_rules &&
 		    (strcmp(e->rule[k].method, method) != 0 ||
-			e->rule[k].selector != selector))
+			e->rule[k].selector != selector ||
+			e->rule[k].one != (to != NULL) ||
+			memcmp(e->rule[k].to, at, 20) != 0))
 			k++;
 		assert(k < RULES_MAX);
 		if (k == e->n_rules)
@@ -477,14 +521,16 @@ add_rule(struct mock_chain *m, unsigned i, const char *method,
 		(void)snprintf(
 		    e->rule[k].method, sizeof e->rule[k].method, "%s", method);
 		e->rule[k].selector = selector;
+		e->rule[k].one = to != NULL;
+		memcpy(e->rule[k].to, at, 20);
 		assert((e->rule[k].member = strdup(text)) != NULL);
 	}
 	unlock(m);
 }
 
-void
-mock_answer(struct mock_chain *m, unsigned i, uint32_t selector,
-    const void *data, size_t len)
+static void
+add_answer(struct mock_chain *m, unsigned i, const uint8_t *to,
+    uint32_t selector, const void *data, size_t len)
 {
 	struct buf b = { 0 };
 	char *hex = malloc(2 * len + 1);
@@ -492,9 +538,23 @@ mock_answer(struct mock_chain *m, unsigned i, uint32_t selector,
 	assert(hex != NULL);
 	assert(buf_printf(&b, "\"result\":\"0x%s\"",
 		   hex_encode(hex, data, len)) == ERR_OK);
-	add_rule(m, i, "", selector, (char *)b.p);
+	add_rule(m, i, "", to, selector, (char *)b.p);
 	free(hex);
 	buf_fini(&b);
+}
+
+void
+mock_answer(struct mock_chain *m, unsigned i, uint32_t selector,
+    const void *data, size_t len)
+{
+	add_answer(m, i, NULL, selector, data, len);
+}
+
+void
+mock_answer_at(struct mock_chain *m, unsigned i, const uint8_t to[static 20],
+    uint32_t selector, const void *data, size_t len)
+{
+	add_answer(m, i, to, selector, data, len);
 }
 
 void
@@ -505,7 +565,7 @@ mock_error(struct mock_chain *m, unsigned i, uint32_t selector, int code,
 
 	assert(buf_printf(&b, "\"error\":{\"code\":%d,\"message\":\"%s\"}",
 		   code, message) == ERR_OK);
-	add_rule(m, i, "", selector, (char *)b.p);
+	add_rule(m, i, "", NULL, selector, (char *)b.p);
 	buf_fini(&b);
 }
 
@@ -513,7 +573,7 @@ void
 mock_canned(
     struct mock_chain *m, unsigned i, const char *method, const char *text)
 {
-	add_rule(m, i, method, 0, text);
+	add_rule(m, i, method, NULL, 0, text);
 }
 
 unsigned
@@ -541,6 +601,39 @@ mock_count_calls(struct mock_chain *m, unsigned i, uint32_t selector)
 	for (unsigned k = 0; k < SELECTORS_MAX; k++)
 		if (m->end[i].called[k].selector == selector)
 			n += m->end[i].called[k].n;
+	unlock(m);
+	return n;
+}
+
+unsigned
+mock_count_calls_at(struct mock_chain *m, unsigned i,
+    const uint8_t to[static 20], uint32_t selector)
+{
+	unsigned n = 0;
+
+	assert(i < m->n);
+	lock(m);
+	for (unsigned k = 0; k < SELECTORS_MAX; k++)
+		if (m->end[i].called[k].selector == selector &&
+		    memcmp(m->end[i].called[k].to, to, 20) == 0)
+			n += m->end[i].called[k].n;
+	unlock(m);
+	return n;
+}
+
+size_t
+mock_sent(
+    struct mock_chain *m, unsigned i, unsigned k, uint8_t *out, size_t cap)
+{
+	size_t n = 0;
+
+	assert(i < m->n);
+	lock(m);
+	if (k < m->end[i].n_sent) {
+		n = m->end[i].sent[k].len;
+		assert(n <= cap);
+		memcpy(out, m->end[i].sent[k].p, n);
+	}
 	unlock(m);
 	return n;
 }

@@ -56,9 +56,20 @@ void mock_error(struct mock_chain *m, unsigned i, uint32_t selector, int code,
 void mock_canned(
     struct mock_chain *m, unsigned i, const char *method, const char *member);
 
+/* The same for calls of one contract: goes before mock_answer. */
+void mock_answer_at(struct mock_chain *m, unsigned i,
+    const uint8_t to[static 20], uint32_t selector, const void *data,
+    size_t len);
+/* The k-th transaction that endpoint i was sent, decoded from hex: its length,
+ * or 0 if there were fewer. */
+size_t mock_sent(
+    struct mock_chain *m, unsigned i, unsigned k, uint8_t *out, size_t cap);
+
 /* How many requests of `method` (NULL: of any) endpoint i has seen. */
 unsigned mock_count(struct mock_chain *m, unsigned i, const char *method);
-/* How many eth_calls of `selector`. */
+/* How many eth_calls of `selector`, whatever the contract; and of one. */
 unsigned mock_count_calls(struct mock_chain *m, unsigned i, uint32_t selector);
+unsigned mock_count_calls_at(struct mock_chain *m, unsigned i,
+    const uint8_t to[static 20], uint32_t selector);
 
 #endif
