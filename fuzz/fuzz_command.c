@@ -1,10 +1,11 @@
-/* fuzz_command: command_parse, command_write, command_name_ok.
+/* fuzz_command: command_parse, command_write, name_ok.
  *
  * What is read is written to the same bytes, and no other length of them is
  * a command.  A name from outside is written exactly when it is a good
  * one. */
 #include <string.h>
 
+#include "common/base/name.h"
 #include "kms/state/command.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,11 +38,11 @@ check_name(const uint8_t *data, size_t size)
 	if (n > 0)
 		memcpy(c.u.revoke.slot, data, n);
 	if (command_write(&b, &c) == ERR_OK) {
-		must(command_name_ok(c.u.revoke.slot, SLOT_MAX));
+		must(name_ok(c.u.revoke.slot, SLOT_MAX));
 		must(command_parse(&back, buf_view(&b)) == ERR_OK);
 		must(strcmp(back.u.revoke.slot, c.u.revoke.slot) == 0);
 	} else {
-		must(!command_name_ok(c.u.revoke.slot, SLOT_MAX));
+		must(!name_ok(c.u.revoke.slot, SLOT_MAX));
 		must(b.len == 0);
 	}
 	buf_fini(&b);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/name.h"
 #include "common/base/secret.h"
 #include "common/wire/msg.h"
 
@@ -75,18 +76,6 @@ peer_ok(const char *slot, const ProtobufCBinaryData *incarnation,
 	    size_is(incarnation, 32) && size_is(signature, 64);
 }
 
-/* 1 to 64 printable characters without space, '/' and '#'. */
-static bool
-counter_name_ok(const char *s)
-{
-	size_t n = strlen(s);
-
-	for (size_t i = 0; i < n; i++)
-		if (s[i] < 0x21 || s[i] > 0x7e || s[i] == '/' || s[i] == '#')
-			return false;
-	return n >= 1 && n <= MAX_COUNTER_NAME;
-}
-
 /* Its length in all is that of the request. */
 static bool
 batch_ok(const Devproof__Kms__V1__PeerBatch *b)
@@ -112,9 +101,10 @@ request_ok(const KmsRequest *m)
 		return peer_ok(
 		    m->join->slot, &m->join->incarnation, &m->join->signature);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET:
-		return counter_name_ok(m->counter_get->name);
+		return name_ok(m->counter_get->name, MAX_COUNTER_NAME + 1);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT:
-		return counter_name_ok(m->counter_increment->name) &&
+		return name_ok(
+			   m->counter_increment->name, MAX_COUNTER_NAME + 1) &&
 		    size_is(&m->counter_increment->operation, 16);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO:
 		return peer_ok(m->peer_hello->slot, &m->peer_hello->incarnation,
@@ -160,7 +150,7 @@ reply_ok(const KmsReply *m)
 				return false;
 		return true;
 	case DEVPROOF__KMS__V1__REPLY__BODY_COUNTER:
-		return counter_name_ok(m->counter->name);
+		return name_ok(m->counter->name, MAX_COUNTER_NAME + 1);
 	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_WELCOME:
 		return peer_ok(m->peer_welcome->slot,
 		    &m->peer_welcome->incarnation, &m->peer_welcome->signature);

@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "common/base/name.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "kms/cluster/incarnation.h"
@@ -57,20 +58,6 @@ incarnation_id(const struct incarnation *i)
 	return i->id;
 }
 
-bool
-incarnation_slot_ok(const char *slot)
-{
-	size_t n = strlen(slot);
-
-	if (n == 0 || n >= SLOT_MAX)
-		return false;
-	for (; *slot != '\0'; slot++)
-		if (*slot <= 0x20 || *slot > 0x7e || *slot == '/' ||
-		    *slot == '#')
-			return false;
-	return true;
-}
-
 /* What is signed; 0: not a slot's name. */
 static size_t
 text(uint8_t out[static TEXT_MAX], enum channel_role role, const char *slot,
@@ -78,7 +65,7 @@ text(uint8_t out[static TEXT_MAX], enum channel_role role, const char *slot,
 {
 	struct wr w = { .p = out, .cap = TEXT_MAX };
 
-	if (!incarnation_slot_ok(slot))
+	if (!name_ok(slot, SLOT_MAX))
 		return 0;
 	wr_str(&w, label);
 	wr_u8(&w, (uint8_t)role);

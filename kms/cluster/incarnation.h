@@ -24,10 +24,6 @@ enum err incarnation_new(struct incarnation **out);
 void incarnation_free(struct incarnation *i); /* wipes; NULL is fine */
 const uint8_t *incarnation_id(const struct incarnation *i); /* 32 bytes */
 
-/* incarnation_slot_ok: 1 to 31 printable characters without space, '/' and
- * '#'. */
-bool incarnation_slot_ok(const char *slot);
-
 /* Any thread.  ERR_MALFORMED: not a slot's name. */
 enum err incarnation_sign(uint8_t sig[static INCARNATION_SIG_LEN],
     struct incarnation *i, enum channel_role role, const char *slot,

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/base/name.h"
 #include "kms/cluster/links_int.h"
 
 static const uint8_t nobody[INCARNATION_ID_LEN];
@@ -74,7 +75,7 @@ links_new(struct links **out, const struct links_options *o)
 	struct links *l;
 	enum err e = ERR_OK;
 
-	if (!incarnation_slot_ok(o->slot) || o->n_peers > KMSD_PEERS)
+	if (!name_ok(o->slot, SLOT_MAX) || o->n_peers > KMSD_PEERS)
 		return ERR_CONFIG;
 	if ((l = calloc(1, sizeof *l)) == NULL)
 		return ERR_NOMEM;

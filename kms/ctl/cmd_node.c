@@ -1,6 +1,7 @@
 /* kmsctl node ...: what operators order a node, or about one. */
 #include <string.h>
 
+#include "common/base/name.h"
 #include "kms/ctl/admin.h"
 #include "kms/ctl/fleet.h"
 
@@ -196,7 +197,7 @@ run_remove(struct ctl *c, const struct args *a)
 		where[n++] = a->pos[i];
 	if (n == 0 && sim != NULL)
 		where[n++] = sim;
-	if (!command_name_ok(slot, SLOT_MAX))
+	if (!name_ok(slot, SLOT_MAX))
 		return ctl_fail(c, CTL_USAGE,
 		    "%.60s: a slot is 1 to 31 printable characters without "
 		    "space, '/' and '#'",

@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/name.h"
 #include "common/base/rd.h"
 #include "common/base/wr.h"
 #include "common/crypto/keccak.h"
@@ -80,18 +81,13 @@ is_zero(const uint8_t *p, size_t len)
 	return any == 0;
 }
 
-/* 1 to 31 printable characters without space, '/' or '#', then zeros. */
+/* A name, then zeros. */
 static bool
 slot_ok(const char s[static SLOT_MAX])
 {
-	size_t n = strnlen(s, SLOT_MAX);
-
-	if (n == 0 || n == SLOT_MAX)
+	if (!name_ok(s, SLOT_MAX))
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (s[i] < 0x21 || s[i] > 0x7e || s[i] == '/' || s[i] == '#')
-			return false;
-	for (size_t i = n; i < SLOT_MAX; i++)
+	for (size_t i = strlen(s); i < SLOT_MAX; i++)
 		if (s[i] != '\0')
 			return false;
 	return true;
@@ -342,14 +338,11 @@ static enum err
 put_slot(struct buf *out, uint32_t selector, const char *slot)
 {
 	char word[SLOT_MAX] = { 0 };
-	size_t n = strnlen(slot, SLOT_MAX);
 	enum err e;
 
-	if (n == SLOT_MAX)
+	if (!name_ok(slot, SLOT_MAX))
 		return ERR_MALFORMED;
-	memcpy(word, slot, n);
-	if (!slot_ok(word))
-		return ERR_MALFORMED;
+	memcpy(word, slot, strlen(slot));
 	e = put_selector(out, selector);
 	return e != ERR_OK
 	    ? e

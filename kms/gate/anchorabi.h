@@ -41,8 +41,7 @@ enum err anchorabi_genesis(struct buf *out, uint64_t index,
     const uint8_t incarnation[static INCARNATION_ID_LEN]);
 enum err anchorabi_name_recovery(struct buf *out,
     const uint8_t incarnation[static INCARNATION_ID_LEN], bool lossy);
-/* ERR_MALFORMED: `slot` is not 1 to 31 printable characters without space,
- * '/' or '#'. */
+/* ERR_MALFORMED: `slot` is no name (name.h) of 1 to 31 characters. */
 enum err anchorabi_set_seat(
     struct buf *out, const char *slot, const uint8_t device_id[static 32]);
 enum err anchorabi_remove_seat(struct buf *out, const char *slot);

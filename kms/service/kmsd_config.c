@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/base/name.h"
 #include "kms/service/kmsd_config.h"
 #include "kms/state/command.h"
 
@@ -160,16 +161,15 @@ bad(char *why, const char *key, const char *must)
 
 #define COPY(to, from) (void)snprintf((to), sizeof(to), "%s", (from))
 
-/* What a seat on chain can be called: command.h, and one word there. */
+/* What a seat on chain can be called: one word there. */
 static enum err
 decode_slot(const char *s, char *why)
 {
 	if (strlen(s) >= SLOT_MAX)
 		return bad(why, "slot", "must be at most 31 characters");
-	for (; *s != '\0'; s++)
-		if (*s <= ' ' || *s > '~' || *s == '/' || *s == '#')
-			return bad(why, "slot",
-			    "must be printable, without space, '/' and '#'");
+	if (!name_ok(s, SLOT_MAX))
+		return bad(why, "slot",
+		    "must be printable, without space, '/' and '#'");
 	return ERR_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/name.h"
 #include "kms/state/command.h"
 #include "kms/state/command_int.h"
 
@@ -12,22 +13,6 @@
 #define CERTIFICATE_LEN sizeof(struct k256_sig65)
 
 static_assert(CERTIFICATE_LEN == 65, "command.h: EPOCH");
-
-bool
-command_name_ok(const char *s, size_t max)
-{
-	size_t n = strnlen(s, max);
-
-	if (n == 0 || n >= max)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c <= 0x20 || c > 0x7e || c == '/' || c == '#')
-			return false;
-	}
-	return true;
-}
 
 const char *
 command_kind_text(enum command_kind k)
@@ -92,7 +77,7 @@ command_read_name(struct rd *r, char *out, size_t max)
 	memcpy(out, p, n);
 	out[n] = '\0';
 	/* A NUL inside would be a second way to write a shorter name. */
-	return command_name_ok(out, max) && strlen(out) == n;
+	return name_ok(out, max) && strlen(out) == n;
 }
 
 void

@@ -118,16 +118,13 @@ struct command {
 
 /* command_parse recognises exactly one command; ERR_MALFORMED otherwise. */
 enum err command_parse(struct command *out, struct bytes in);
-/* command_write appends its bytes; ERR_MALFORMED if a name in it breaks the
- * rules above. */
+/* command_write appends its bytes; ERR_MALFORMED if a name in it is not
+ * name_ok (name.h). */
 enum err command_write(struct buf *out, const struct command *c);
 /* command_may_repeat: twice in the log it is done once, and whoever is told
  * ERR_OK by either knows that.  An increment names its attempt and the value
  * before. */
 bool command_may_repeat(struct bytes in);
-/* Names of slots, counters and floors: 1 to max - 1 printable characters
- * without space, '/' or '#'. */
-bool command_name_ok(const char *s, size_t max);
 const char *command_kind_text(enum command_kind k);
 /* Critical commands take effect once their entry is anchored on chain. */
 bool command_is_critical(enum command_kind k);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/name.h"
 
 #include "node/agent/cacert.h"
 #include "node/agent/kms_client.h"
@@ -427,18 +428,6 @@ struct counter_wanted {
 	const uint64_t *expected; /* NULL: only asked for */
 };
 
-bool
-kms_counter_name_ok(const char *name)
-{
-	size_t n = strnlen(name, KMS_COUNTER_NAME_MAX + 1);
-
-	for (size_t i = 0; i < n; i++)
-		if (name[i] < 0x21 || name[i] > 0x7e || name[i] == '/' ||
-		    name[i] == '#')
-			return false;
-	return n >= 1 && n <= KMS_COUNTER_NAME_MAX;
-}
-
 static enum err
 take_counter(struct exchange *x, const KmsReply *reply, struct refusal *why)
 {
@@ -477,7 +466,7 @@ kms_client_counter_get(struct kms_client *c, struct kms_counter *out,
 		.cookie = &w,
 		.wants_bound = true };
 
-	assert(kms_counter_name_ok(name));
+	assert(name_ok(name, KMS_COUNTER_NAME_MAX + 1));
 	devproof__kms__v1__counter_get__init(&get);
 	get.name = (char *)(uintptr_t)name;
 	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET;
@@ -501,7 +490,7 @@ kms_client_counter_increment(struct kms_client *c, struct kms_counter *out,
 		.cookie = &w,
 		.wants_bound = true };
 
-	assert(kms_counter_name_ok(name));
+	assert(name_ok(name, KMS_COUNTER_NAME_MAX + 1));
 	devproof__kms__v1__counter_increment__init(&inc);
 	inc.name = (char *)(uintptr_t)name;
 	inc.expected = expected;

@@ -95,11 +95,8 @@ struct kms_counter {
 	bool uncertain;
 };
 
-/* kms_counter_name_ok: 1 to 64 printable characters without space, '/' and
- * '#'.  The other two functions take no other names (asserted). */
-bool kms_counter_name_ok(const char *name);
-
-/* kms_client_counter_get asks for the app's counter.
+/* kms_client_counter_get asks for the app's counter; `name` is name_ok with
+ * KMS_COUNTER_NAME_MAX characters (asserted).
  *
  * No signature makes its answer the KMS's, as one does a release.  So a node
  * is asked only over a connection on which it has just released the app's

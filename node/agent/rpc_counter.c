@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/base/name.h"
 #include "common/base/secret.h"
 
 #include "node/agent/params.h"
@@ -12,7 +13,7 @@ read_name(struct rpc_call *c, const char **name)
 	*name = params_str(c->in, "name", 4 * KMS_COUNTER_NAME_MAX);
 	if (params_bad(c->in) != NULL)
 		return rpc_fail(c, "%s", params_bad(c->in));
-	if (!kms_counter_name_ok(*name))
+	if (!name_ok(*name, KMS_COUNTER_NAME_MAX + 1))
 		return rpc_fail(c,
 		    "name: must be 1 to %d printable characters without "
 		    "space, '/' and '#'",

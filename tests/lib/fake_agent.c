@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/base/name.h"
 #include "common/wire/signcert.h"
 
 #include "tests/lib/fake_agent.h"
@@ -123,7 +124,7 @@ counter_get(void *cookie, struct kms_counter *out, const char *name,
 {
 	struct fake_agent *f = cookie;
 
-	assert(kms_counter_name_ok(name));
+	assert(name_ok(name, KMS_COUNTER_NAME_MAX + 1));
 	if (f->fail != ERR_OK)
 		return refuse(why, REASON_NO_LEADER, "for now");
 	*out = f->counter;

@@ -623,21 +623,6 @@ look(struct kms_client *c, struct kms_counter *out, struct refusal *why)
 	return kms_client_counter_get(c, out, "seal", &p, why);
 }
 
-/* Names that the wire would refuse are never sent. */
-Test(agent_kms, counter_names)
-{
-	static const char *const bad[] = { "", " ", "a b", "a/b", "a#", "\x7f",
-		"\xc3\xa9",
-		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd"
-		"ef"
-		"x" };
-
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		cr_assert(!kms_counter_name_ok(bad[i]), "%s", bad[i]);
-	cr_assert(kms_counter_name_ok("!"));
-	cr_assert(kms_counter_name_ok(bad[7] + 1));
-}
-
 /* An attested VM that cannot release this app's key is not asked about
  * counters: it could tell any value. */
 Test(agent_kms, counter_of_impostor)

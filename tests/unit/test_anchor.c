@@ -222,7 +222,7 @@ Test(anchor, impossible_recoveries)
 	}
 }
 
-/* Names as command_name_ok wants them, once each, with a device. */
+/* Names as name_ok wants them, once each, with a device. */
 Test(anchor, impossible_seats)
 {
 	static const char *const bad[] = { "", "a b", "a/b", "a#b", "a\x7f",

@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/hex.h"
 #include "common/base/json.h"
+#include "common/base/name.h"
 #include "common/base/rd.h"
 #include "common/base/reason.h"
 #include "common/base/wr.h"
@@ -167,5 +168,26 @@ Test(keccak, vectors)
 		cr_assert_arr_eq(h, g, 32);
 		keccak256(g, in, n + 1);
 		cr_assert_neq(memcmp(h, g, 32), 0);
+	}
+}
+
+/* Names are 1 to max - 1 printable characters without space, '/', '#'. */
+Test(name, one_rule)
+{
+	char s[32 + 1];
+
+	cr_assert(!name_ok("", 32));
+	cr_assert(!name_ok("a", 1));
+	cr_assert(!name_ok("a", 0));
+	memset(s, 'a', sizeof s);
+	cr_assert(!name_ok(s, 32)); /* no NUL within max */
+	s[31] = '\0';
+	cr_assert(name_ok(s, 32));
+	cr_assert(!name_ok(s, 31));
+	for (int c = 1; c < 256; c++) {
+		bool ok = c > 0x20 && c < 0x7f && c != '/' && c != '#';
+
+		s[3] = (char)c;
+		cr_assert_eq(name_ok(s, 32), ok, "%02x", c);
 	}
 }

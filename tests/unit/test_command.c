@@ -131,24 +131,6 @@ Test(command, size_is_bounded)
 	    command_parse(&got, (struct bytes){ NULL, 0 }), ERR_MALFORMED);
 }
 
-/* Names are 1 to max - 1 printable characters without space, '/', '#'. */
-Test(command, names)
-{
-	char s[SLOT_MAX + 1];
-
-	cr_assert(!command_name_ok("", SLOT_MAX));
-	memset(s, 'a', sizeof s);
-	cr_assert(!command_name_ok(s, SLOT_MAX)); /* no NUL within max */
-	s[SLOT_MAX - 1] = '\0';
-	cr_assert(command_name_ok(s, SLOT_MAX));
-	for (int c = 1; c < 256; c++) {
-		bool ok = c > 0x20 && c < 0x7f && c != '/' && c != '#';
-
-		s[3] = (char)c;
-		cr_assert_eq(command_name_ok(s, SLOT_MAX), ok, "%02x", c);
-	}
-}
-
 /* Each kind with a name refuses a bad character, an empty name, a NUL
  * inside, and a name that is one too long. */
 Test(command, names_in_bodies)

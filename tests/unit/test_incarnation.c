@@ -85,7 +85,6 @@ Test(incarnation, slot_names)
 		"1234567890123456789012345678901" };
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-		cr_assert_not(incarnation_slot_ok(bad[i]), "%s", bad[i]);
 		cr_assert_eq(
 		    incarnation_sign(sig, a, CHANNEL_KMS_PEER, bad[i], hash),
 		    ERR_MALFORMED);

@@ -143,7 +143,7 @@ counter_of(const char *name, size_t operation)
 	return e;
 }
 
-/* A counter has a name as command_name_ok wants it, an increment a name of
+/* A counter has a name as name_ok wants it, an increment a name of
  * its own. */
 Test(msg, counters)
 {
