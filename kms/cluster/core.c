@@ -467,16 +467,15 @@ hand_on(struct core *c)
 	enum err e;
 
 	c->drain_sent_ms = c->now + 2ull * c->o.timing.election_ms;
-	if (engine_state(c->engine) != ENGINE_LEADER ||
-	    core_voters(engine_config(c->engine)) == 1)
+	if (core_voters(engine_config(c->engine)) == 1)
 		return;
 	e = engine_transfer(c->engine, c->now, 0);
 	if (e != ERR_AGAIN)
 		core_check(c, e);
 }
 
-void
-core_drain(struct core *c)
+static void
+drain(struct core *c)
 {
 	if (!c->draining)
 		c->drain_deadline_ms = c->now + 8ull * c->o.timing.election_ms;
@@ -494,8 +493,8 @@ tick(struct core *c)
 	}
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
-	else if (c->may_not_lead && c->engine != NULL &&
-	    c->now >= c->drain_sent_ms)
+	else if (c->engine != NULL && c->now >= c->drain_sent_ms &&
+	    engine_state(c->engine) == ENGINE_LEADER && core_must_hand_on(c))
 		hand_on(c);
 }
 
@@ -534,7 +533,7 @@ handle(struct core *c, const struct core_event *e)
 			p->denied = e->denied.denied;
 		return;
 	case CORE_DRAIN:
-		core_drain(c);
+		drain(c);
 		return;
 	case CORE_CHECKPOINT:
 		if (c->engine != NULL)

@@ -185,7 +185,6 @@ bool core_who(struct core *c, uint64_t id, struct member *out);
  * known. */
 void core_send_id(struct core *c, uint64_t id, struct corewire *m, bool early);
 void core_halt(struct core *c, enum core_halt why);
-void core_drain(struct core *c); /* leave, in an orderly way */
 void core_set_phase(struct core *c, enum core_phase p);
 uint64_t core_id_of(const struct core *c, const struct member *m);
 struct core_peer *core_find_peer(struct core *c, uint64_t id);
@@ -220,6 +219,10 @@ void core_manage(struct core *c);
 unsigned core_voters(const struct engine_config *k);
 unsigned core_min_voters(const struct core *c);
 const struct anchor_seat *core_seat(const struct core *c, const char *slot);
+bool core_seated(const struct core *c, const struct member *who); /* its own */
+
+/* core_view.c */
+bool core_must_hand_on(const struct core *c); /* a leader, to another one */
 
 /* core_anchor.c */
 void core_anchor_event(struct core *c, const struct core_event *e);

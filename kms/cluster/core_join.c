@@ -112,8 +112,8 @@ core_seat(const struct core *c, const char *slot)
 	return NULL;
 }
 
-static bool
-seated(const struct core *c, const struct member *who)
+bool
+core_seated(const struct core *c, const struct member *who)
 {
 	const struct anchor_seat *s = core_seat(c, who->slot);
 
@@ -154,7 +154,7 @@ admission(struct core *c, const struct core_peer *p)
 	const struct engine_member *h;
 	const struct core_peer *old;
 
-	if (!seated(c, &p->who))
+	if (!core_seated(c, &p->who))
 		return REASON_SEAT;
 	if (strcmp(p->who.slot, c->o.self.slot) == 0)
 		return REASON_SLOT_ALIVE; /* ours */
@@ -389,12 +389,8 @@ remove_one(struct core *c)
 		char slot[SLOT_MAX];
 
 		core_address_slot(slot, m->address);
-		if (m->id == c->id) {
-			if (!c->o.unsafe_plain && c->has_view &&
-			    core_seat(c, slot) == NULL && k->n > 1)
-				core_drain(c);
-			continue;
-		}
+		if (m->id == c->id)
+			continue; /* see core_must_hand_on */
 		if (p != NULL && p->denied) {
 			p->why = LEFT_DENIED;
 			if (remove_member(c, i, "member_denied"))
@@ -403,7 +399,7 @@ remove_one(struct core *c)
 		}
 		if (!c->o.unsafe_plain &&
 		    (core_seat(c, slot) == NULL ||
-			(p != NULL && !seated(c, &p->who)))) {
+			(p != NULL && !core_seated(c, &p->who)))) {
 			if (p != NULL)
 				p->why = LEFT_REMOVED;
 			if (remove_member(c, i, "member_removed"))

@@ -92,6 +92,26 @@ core_serves(const struct core *c, uint64_t now_ms, struct refusal *why)
 	return ERR_OK;
 }
 
+/* Only another leader removes us, and only when those who are left can go on:
+ * whoever left before that could take the majority along. */
+bool
+core_must_hand_on(const struct core *c)
+{
+	const struct engine_config *k = engine_config(c->engine);
+
+	if (c->may_not_lead)
+		return true;
+	if (!c->has_view || core_seated(c, &c->o.self))
+		return false;
+	for (unsigned i = 0; i < c->n_peers; i++)
+		for (unsigned j = 0; j < k->n; j++)
+			if (k->member[j].id == c->peer[i].id &&
+			    k->member[j].role == ENGINE_VOTER &&
+			    core_seated(c, &c->peer[i].who))
+				return true;
+	return false;
+}
+
 /* ---- for operators ---- */
 
 static struct core_node *

@@ -28,7 +28,8 @@ struct scenario {
 	const char *(*run)(struct world *w);
 	bool plain; /* protection off */
 };
-extern const struct scenario scenarios_disk[], scenarios_cold[];
+extern const struct scenario scenarios_disk[], scenarios_cold[],
+    scenarios_member[];
 
 #define HOLDS(x) \
 	do { \

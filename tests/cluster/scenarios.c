@@ -149,7 +149,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct scenario *const all[] = { scenarios_disk,
-		scenarios_cold };
+		scenarios_cold, scenarios_member };
 	unsigned n = 0, bad = 0;
 
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)

@@ -37,8 +37,13 @@ void
 chain_seat(struct chain *c, uint64_t ms, const char *slot,
     const uint8_t device_id[static 32])
 {
-	struct anchor_seat *s = &c->now.seat[c->now.n_seats++];
+	struct anchor_seat *s;
+	unsigned i = 0;
 
+	while (i < c->now.n_seats && strcmp(c->now.seat[i].slot, slot) != 0)
+		i++;
+	c->now.n_seats += i == c->now.n_seats;
+	s = &c->now.seat[i];
 	memcpy(s->slot, slot, strlen(slot) + 1);
 	memcpy(s->device_id, device_id, 32);
 	remember(c, ms);
