@@ -67,6 +67,8 @@ core_halt_text(enum core_halt h)
 		return "internal";
 	case HALT_LEFT:
 		return "left";
+	case HALT_GAVE_WAY:
+		return "gave_way";
 	case HALT_DISK:
 		return "disk";
 	}

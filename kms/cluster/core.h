@@ -57,6 +57,7 @@ enum core_halt {
 	HALT_DENIED, /* an entry says so */
 	HALT_INTERNAL,
 	HALT_LEFT, /* asked to, and done */
+	HALT_GAVE_WAY, /* to a recovery that was ordered: its disk counts now */
 	HALT_DISK, /* a write failed: said by the owner, not by the core */
 };
 const char *core_halt_text(enum core_halt h);

@@ -379,6 +379,30 @@ genesis_seen(struct core *c)
 	core_halt(c, HALT_DIVERGED);
 }
 
+static bool
+same_order(const struct anchor_view *a, const struct anchor_view *b)
+{
+	return a->order.set == b->order.set &&
+	    a->order.lossy == b->order.lossy &&
+	    memcmp(a->order.incarnation, b->order.incarnation,
+		INCARNATION_ID_LEN) == 0;
+}
+
+/* Operators order a recovery, and no quorum has confirmed us since long
+ * before: our disk counts once this life, which might yet acknowledge
+ * something, is over (P6).  Not for an order that our cluster outlived, and
+ * not before it had time to be heard again. */
+static bool
+gives_way(const struct core *c)
+{
+	uint64_t since =
+	    c->confirmed_ms > c->started_ms ? c->confirmed_ms : c->started_ms;
+
+	return c->view.order.set && !c->draining && c->order_ms > since &&
+	    c->now - since >= c->o.timing.demote_ms &&
+	    c->now - c->order_ms >= 2ull * c->o.timing.evict_ms;
+}
+
 void
 core_anchor_event(struct core *c, const struct core_event *e)
 {
@@ -390,6 +414,8 @@ core_anchor_event(struct core *c, const struct core_event *e)
 		(v->at.generation == c->view.at.generation &&
 		    v->at.index < c->view.at.index)))
 		return;
+	if (!c->has_view || !same_order(&c->view, v))
+		c->order_ms = c->now;
 	c->view = *v;
 	c->has_view = true;
 	c->anchor_ms = e->anchor.asked_ms;
@@ -420,6 +446,14 @@ core_anchor_tick(struct core *c)
 	if (c->engine == NULL) {
 		if (c->phase == CORE_JOINING || c->phase == CORE_RECOVERING)
 			recover(c);
+		return;
+	}
+	if (gives_way(c)) {
+		core_tell(c, true, "gave_way", c->o.self.slot,
+		    "a recovery is ordered, and no quorum has been heard of "
+		    "for %llu ms",
+		    (unsigned long long)(c->now - c->confirmed_ms));
+		core_halt(c, HALT_GAVE_WAY);
 		return;
 	}
 	if (!holds_anchor(c) || !core_leads(c) || c->phase != CORE_MEMBER)

@@ -112,6 +112,7 @@ struct core {
 	struct engine *engine; /* owns; NULL until the log is certified */
 	struct ledger *ledger; /* owns */
 	uint64_t generation; /* of the engine's log */
+	uint64_t started_ms; /* the engine */
 	uint64_t applied_commands, elections;
 
 	/* What the disk offered, until the engine starts. */
@@ -158,6 +159,7 @@ struct core {
 	bool has_view, can_write;
 	struct anchor_view view;
 	uint64_t anchor_ms;
+	uint64_t order_ms; /* when the order, as it is, was first seen */
 	int64_t anchor_wall_s;
 	uint64_t next_chain_ms;
 	uint64_t checkpoint; /* anchor at least this index */

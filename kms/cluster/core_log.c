@@ -289,6 +289,7 @@ core_start(struct core *c, uint64_t match, uint64_t generation, uint64_t term,
 		core_address(b.open.member[0].address, &c->o.self);
 	}
 	c->generation = generation;
+	c->started_ms = c->now;
 	core_check(c, engine_new(&c->engine, &o));
 	if (c->failed == ERR_OK)
 		core_check(c, engine_start(c->engine, c->now, &b));

@@ -156,7 +156,9 @@ fill(const struct core *c, struct core_node *r, const struct core_peer *p)
 	if (m != NULL)
 		r->role = m->role == ENGINE_VOTER ? NODE_VOTER : NODE_LEARNER;
 	else if (p->offers &&
-	    c->now - p->offer_ms <= 10ull * c->o.timing.join_ms)
+	    c->now - p->offer_ms <= (p->certified
+					    ? 2ull * c->o.timing.evict_ms
+					    : 10ull * c->o.timing.join_ms))
 		r->role = NODE_OFFERS;
 	if (c->engine != NULL) {
 		r->leader = engine_leader(c->engine) == p->id;

@@ -157,7 +157,9 @@ operator_tick(struct world *w)
 		return;
 	w->halted_since = w->now;
 	world_trace_lives(w);
-	if (!world_quorum_alive(w))
+	/* An order is enough for most: who knows it is lost gives way. */
+	if (!world_quorum_alive(w) &&
+	    (world_chance(w, 500) || w->now - w->down_since > 30000))
 		restart_stuck(w);
 	l = world_chance(w, w->wrong) ? wrong_one(w) : operator_best(w);
 	if (l == NULL)
