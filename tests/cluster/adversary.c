@@ -386,6 +386,13 @@ one_honest(struct world *w, unsigned slot)
 }
 
 void
+adversary_settle(struct world *w)
+{
+	for (unsigned i = 0; i < w->o.slots && !w->failed; i++)
+		one_honest(w, i);
+}
+
+void
 adversary_stop(struct world *w)
 {
 	world_trace(w, NULL, "the adversary stops");
@@ -413,6 +420,5 @@ adversary_stop(struct world *w)
 	for (unsigned i = 0; i < LIVES_MAX && !w->failed; i++)
 		if (w->life[i].used && w->life[i].denied)
 			world_kill(w, &w->life[i], true);
-	for (unsigned i = 0; i < w->o.slots && !w->failed; i++)
-		one_honest(w, i);
+	adversary_settle(w);
 }

@@ -164,9 +164,11 @@ operator_tick(struct world *w)
 	l = world_chance(w, w->wrong) ? wrong_one(w) : operator_best(w);
 	if (l == NULL)
 		return;
-	if (!l->disk.has_roots && w->o.slots > 3) {
+	if (!l->disk.has_roots &&
+	    (w->o.slots > 3 || w->now - w->down_since > 40000)) {
 		/* It cannot speak for the cluster, and stands in the way of
-		 * those that can: it has to wait. */
+		 * those that can: it has to wait.  Of three seats it is
+		 * needed, so that takes a lossy order. */
 		unsigned slot = l->slot;
 
 		world_kill(w, l, true);

@@ -80,6 +80,10 @@ heal(struct world *w)
 	w->operator= false;
 	if (!w->failed)
 		world_run(w, w->now + 2000);
+	/* Who was about to open a generation has, or will not. */
+	adversary_settle(w);
+	if (!w->failed)
+		world_run(w, w->now + 1000);
 	since = w->now;
 	if (w->failed)
 		return;

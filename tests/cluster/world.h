@@ -266,6 +266,8 @@ unsigned check_stale(struct world *w, const struct life *l);
 void adversary_begin(struct world *w);
 void adversary_act(struct world *w);
 void adversary_stop(struct world *w); /* heals everything */
+/* Of two lives of a slot one goes on, on the slot's own disk. */
+void adversary_settle(struct world *w);
 /* Whether a quorum of the last configuration is alive. */
 bool world_quorum_alive(struct world *w);
 void world_trace_lives(struct world *w); /* what they wait for */
