@@ -173,7 +173,7 @@ may_recover(struct core *c)
 		const struct core_peer *p = &c->peer[i];
 		bool again = false;
 
-		if (!counts(c, p) || strcmp(p->who.slot, c->o.self.slot) == 0)
+		if (!counts(c, p))
 			continue;
 		if (p->disk_generation == c->view.at.generation &&
 		    (p->last_term > term ||
@@ -182,6 +182,10 @@ may_recover(struct core *c)
 			    "the disk of %s ends at %llu, this one at %llu",
 			    p->who.slot, (unsigned long long)p->last,
 			    (unsigned long long)last);
+		/* Another life of our slot may have the newer disk, but two
+		 * disks of one slot are one. */
+		if (strcmp(p->who.slot, c->o.self.slot) == 0)
+			continue;
 		for (unsigned j = 0; j < i; j++)
 			again |= counts(c, &c->peer[j]) &&
 			    strcmp(c->peer[j].who.slot, p->who.slot) == 0;

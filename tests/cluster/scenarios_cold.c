@@ -154,6 +154,35 @@ not_best(struct world *w)
 	return NULL;
 }
 
+/* T13: a copy of a slot, on an old disk, is named; the slot's own life has
+ * what the others lack. */
+static const char *
+own_slot(struct world *w)
+{
+	static struct disk old[3];
+	struct life *l, *newest;
+
+	HOLDS(scene_write(w, 2));
+	for (unsigned i = 0; i < 3; i++)
+		disk_copy(&old[i], &world_at(w, i)->disk);
+	HOLDS(scene_write(w, 3));
+	power_off(w);
+	newest = scene_start(w, 0, &w->slot[0].disk);
+	l = scene_start(w, 0, &old[0]);
+	(void)scene_start(w, 1, &old[1]);
+	(void)scene_start(w, 2, &old[2]);
+	for (unsigned i = 0; i < 3; i++)
+		disk_clear(&old[i]);
+	world_run(w, w->now + 2000);
+	scene_order(w, l, false);
+	HOLDS(!scene_phase(w, l, CORE_RECOVERING, 15000));
+	HOLDS(scene_waits(l) == REASON_NOT_BEST);
+	scene_order(w, newest, false);
+	HOLDS(scene_phase(w, newest, CORE_MEMBER, 15000));
+	HOLDS(scene_write(w, 1) && w->acked_max[0] == 6);
+	return NULL;
+}
+
 /* T13: two nodes with one head race; one opens the generation. */
 static const char *
 two_race(struct world *w)
@@ -301,6 +330,7 @@ const struct scenario scenarios_cold[] = {
 	{ "t13_other_hash", other_hash, false },
 	{ "t13_few_heads", few_heads, false },
 	{ "t13_not_best", not_best, false },
+	{ "t13_own_slot", own_slot, false },
 	{ "t13_two_race", two_race, false },
 	{ "t13_vetoed", vetoed, false },
 	{ "t13_fenced", fence_cut, false },
