@@ -31,6 +31,7 @@ struct node {
 	struct verifier *verifier;
 	struct chainview *view;
 	struct gate *gate;
+	struct registry *registry; /* NULL: there is none */
 	struct self *self;
 	struct channel_context cx;
 	struct store *store;
@@ -69,6 +70,24 @@ say(const char *what, enum err e, const struct refusal *why)
 	else
 		log_event(LOG_ERROR, "start_failed", log_str("what", what),
 		    log_str("cause", err_text(e)));
+}
+
+static enum err
+open_registry(struct node *n, const char *const *urls)
+{
+	const struct kmsd_config *c = &n->cfg;
+	struct registry_options o = { .view = n->view,
+		.chain_id = c->chain_id,
+		.urls = urls,
+		.n_urls = c->n_rpcs,
+		.timeout_ms = c->rpc_timeout_ms };
+
+	if (!c->has_registry)
+		return ERR_OK;
+	memcpy(o.contract, c->registry_contract, sizeof o.contract);
+	memcpy(o.kms, c->kms_contract, sizeof o.kms);
+	memcpy(o.anchor, c->anchor_contract, sizeof o.anchor);
+	return registry_new(&n->registry, &o);
 }
 
 static enum err
@@ -114,7 +133,8 @@ open_chain(struct node *n)
 	ao.view = n->view;
 	memcpy(ao.contract, c->anchor_contract, sizeof ao.contract);
 	memcpy(ao.kms, c->kms_contract, sizeof ao.kms);
-	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK)
+	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK ||
+	    (e = open_registry(n, urls)) != ERR_OK)
 		return e;
 	return gate_new(&n->gate, n->view, c->kms_contract);
 }
@@ -271,6 +291,7 @@ open_service(struct node *n)
 		.cluster = n->cluster,
 		.keyring = n->keyring,
 		.gate = n->gate,
+		.registry = n->registry,
 		.self = n->self,
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
@@ -465,6 +486,7 @@ node_free(struct node *n)
 	store_close(n->store);
 	self_close(n->self);
 	gate_free(n->gate);
+	registry_free(n->registry);
 	anchor_free(n->anchor);
 	chainview_free(n->view);
 	verifier_free(n->verifier);

@@ -15,6 +15,7 @@ struct file_chain {
 	uint64_t chain_id;
 	char kms_contract[48];
 	char anchor_contract[48];
+	char registry_contract[48];
 	char block_tag[32];
 	uint32_t max_age_s, fence_s, poll_ms, timeout_ms;
 };
@@ -87,6 +88,8 @@ static const cyaml_schema_field_t chain_fields[] = {
 	    "kms_contract", REQ, struct file_chain, kms_contract, 1),
 	CYAML_FIELD_STRING(
 	    "anchor_contract", REQ, struct file_chain, anchor_contract, 1),
+	CYAML_FIELD_STRING(
+	    "registry_contract", OPT, struct file_chain, registry_contract, 1),
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
 	CYAML_FIELD_UINT("fence_s", OPT, struct file_chain, fence_s),
@@ -198,16 +201,34 @@ decode_admin(struct kmsd_config *c, const char *text, char *why)
 	return ERR_OK;
 }
 
+/* The address of a contract of which there may not be none. */
 static enum err
-decode_anchor(uint8_t out[static 20], const char *text, char *why)
+decode_contract(
+    uint8_t out[static 20], const char *text, const char *key, char *why)
 {
 	static const uint8_t zero[20];
 
 	if (hex_fixed(out, 20, text) != ERR_OK)
-		return bad(why, "chain.anchor_contract", "must be an address");
+		return bad(why, key, "must be an address");
 	if (memcmp(out, zero, sizeof zero) == 0)
-		return bad(why, "chain.anchor_contract", "must not be zero");
+		return bad(why, key, "must not be zero");
 	return ERR_OK;
+}
+
+static enum err
+decode_contracts(struct kmsd_config *c, const struct file_chain *f, char *why)
+{
+	enum err e;
+
+	if (hex_fixed(c->kms_contract, 20, f->kms_contract) != ERR_OK)
+		return bad(why, "chain.kms_contract", "must be an address");
+	e = decode_contract(c->anchor_contract, f->anchor_contract,
+	    "chain.anchor_contract", why);
+	c->has_registry = f->registry_contract[0] != '\0';
+	if (e == ERR_OK && c->has_registry)
+		e = decode_contract(c->registry_contract, f->registry_contract,
+		    "chain.registry_contract", why);
+	return e;
 }
 
 static enum err
@@ -234,10 +255,7 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	if (f->chain_id == 0 || f->chain_id > INT64_MAX)
 		return bad(why, "chain.chain_id", "must be 1 to 2^63-1");
 	c->chain_id = f->chain_id;
-	if (hex_fixed(c->kms_contract, 20, f->kms_contract) != ERR_OK)
-		return bad(why, "chain.kms_contract", "must be an address");
-	e = decode_anchor(c->anchor_contract, f->anchor_contract, why);
-	if (e != ERR_OK)
+	if ((e = decode_contracts(c, f, why)) != ERR_OK)
 		return e;
 	COPY(
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
@@ -401,6 +419,11 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
 	    c->policy.min_qe_eval);
+	if (e == ERR_OK)
+		e = buf_printf(b, "chain.registry_contract: %s%s\n",
+		    c->has_registry ? "0x" : "",
+		    c->has_registry ? hex_encode(hex, c->registry_contract, 20)
+				    : "none");
 	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
 		e = buf_printf(b, "peer: %s\n", c->peer[i]);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)

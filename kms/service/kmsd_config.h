@@ -40,6 +40,8 @@ struct kmsd_config {
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
 	uint8_t anchor_contract[20]; /* never zero */
+	bool has_registry; /* of roots; without, there is epoch 0 alone */
+	uint8_t registry_contract[20]; /* never zero, if there is one */
 	unsigned fence_s; /* older than this, a view of the anchor is none */
 	char block_tag[32];
 	unsigned max_age_s;

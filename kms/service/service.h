@@ -9,6 +9,7 @@
 
 #include "kms/cluster/cluster.h"
 #include "kms/cluster/links.h"
+#include "kms/gate/registry.h"
 #include "kms/service/metrics.h"
 
 struct service; /* opaque */
@@ -19,6 +20,7 @@ struct service_options {
 	struct cluster *cluster;
 	struct keyring *keyring;
 	struct gate *gate;
+	struct registry *registry; /* NULL: there is epoch 0 alone */
 	struct self *self;
 	struct metrics *metrics;
 };

@@ -24,6 +24,7 @@ struct kms_node {
 	struct chainview *view;
 	struct gate *gate;
 	struct anchor *anchor;
+	struct registry *registry; /* NULL: there is none */
 	struct self *self;
 	struct channel_context cx;
 	struct store *store; /* owns; NULL: no disk */
@@ -76,6 +77,21 @@ run(void *arg)
 /* ---- start ---- */
 
 static void
+open_registry(struct kms_node *n, struct kms_world *w)
+{
+	struct registry_options o = { .view = n->view,
+		.chain_id = KMS_CHAIN_ID,
+		.urls = mock_urls(w->chain),
+		.n_urls = 1,
+		.timeout_ms = 20000 };
+
+	memcpy(o.contract, kms_world_registry_contract, sizeof o.contract);
+	memcpy(o.kms, kms_world_contract, sizeof o.kms);
+	memcpy(o.anchor, kms_world_anchor_contract, sizeof o.anchor);
+	cr_assert_eq(registry_new(&n->registry, &o), ERR_OK);
+}
+
+static void
 open_chain(struct kms_node *n, struct kms_world *w)
 {
 	struct chainview_options o = { .urls = mock_urls(w->chain),
@@ -98,6 +114,8 @@ open_chain(struct kms_node *n, struct kms_world *w)
 	memcpy(ao.kms, kms_world_contract, sizeof ao.kms);
 	cr_assert_eq(anchor_new(&n->anchor, &ao), ERR_OK);
 	cr_assert_eq(gate_new(&n->gate, n->view, kms_world_contract), ERR_OK);
+	if (w->has_registry)
+		open_registry(n, w);
 }
 
 static void
@@ -123,6 +141,8 @@ configure(struct kms_node *n, const struct kms_world *w, const char *slot,
 	c->chain_id = KMS_CHAIN_ID;
 	memcpy(c->kms_contract, kms_world_contract, 20);
 	memcpy(c->anchor_contract, kms_world_anchor_contract, 20);
+	c->has_registry = w->has_registry;
+	memcpy(c->registry_contract, kms_world_registry_contract, 20);
 	c->fence_s = KMS_FENCE_S;
 	c->simulated = true;
 	memcpy(c->sim_host, w->sim.host, sizeof c->sim_host);
@@ -178,6 +198,7 @@ open_service(struct kms_node *n, struct kms_world *w)
 		.cfg = &n->cfg,
 		.keyring = n->keyring,
 		.gate = n->gate,
+		.registry = n->registry,
 		.self = n->self,
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
@@ -278,6 +299,7 @@ kms_node_stop(struct kms_node *n)
 	self_close(n->self);
 	gate_free(n->gate);
 	anchor_free(n->anchor);
+	registry_free(n->registry);
 	chainview_free(n->view);
 	(void)sem_destroy(&n->done);
 	free(n);

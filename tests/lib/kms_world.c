@@ -28,6 +28,7 @@
 
 const uint8_t kms_world_contract[20] = { 0x9f, 0xe4 };
 const uint8_t kms_world_anchor_contract[20] = { 0xa2, 0xc4 };
+const uint8_t kms_world_registry_contract[20] = { 0x4e, 0x91 };
 static _Atomic uint64_t fake_ms = 1000000;
 
 /* ---- the world ---- */
@@ -233,6 +234,8 @@ kms_world_init(struct kms_world *w)
 	*w = (struct kms_world){ .block = ((uint64_t)now - MOCK_TIME(0)) / 12 -
 		    FIRST_BLOCKS_AGO,
 		.anchor = { .wait_s = 4 * KMS_FENCE_S } };
+	registry_says_new(
+	    &w->registry, kms_world_contract, kms_world_anchor_contract);
 	/* The service asks the machine for the time: a PKI of today. */
 	s->dir = tmpdir_new();
 	(void)snprintf(s->host, sizeof s->host, "%s/hosts/h1", s->dir);
@@ -304,6 +307,14 @@ kms_world_block(struct kms_world *w)
 	w->block++;
 	mock_head(w->chain, MOCK_ALL, w->block + 2, w->block + 1, w->block);
 	atomic_fetch_add(&fake_ms, 2 * KMS_POLL_MS);
+}
+
+void
+kms_world_registry(struct kms_world *w, uint64_t pin)
+{
+	registry_says(
+	    w->chain, MOCK_ALL, kms_world_registry_contract, &w->registry);
+	registry_says_pin(w->chain, MOCK_ALL, kms_world_registry_contract, pin);
 }
 
 /* ---- those who call ---- */

@@ -8,6 +8,7 @@
 
 #include "kms/cluster/cluster.h"
 #include "tests/lib/mock_chain.h"
+#include "tests/lib/registry_says.h"
 #include "tests/lib/simworld.h"
 
 #define KMS_WAIT_MS 60000
@@ -27,8 +28,13 @@ struct kms_world {
 	/* What ClusterAnchor.state() says after kms_world_anchor; `block` is
 	 * not used. */
 	struct anchor_view anchor;
+	/* Nodes that start then have a registry, and what it says after
+	 * kms_world_registry. */
+	bool has_registry;
+	struct registry_state registry;
 };
 extern const uint8_t kms_world_contract[20];
+extern const uint8_t kms_world_registry_contract[20];
 extern const uint8_t kms_world_anchor_contract[20];
 
 /* All is allowed at first, no root is on chain, nobody has opened the anchor,
@@ -61,6 +67,12 @@ void kms_world_open(struct kms_world *w, const struct cluster_genesis *g,
  * that ends. */
 void kms_world_announce(struct kms_world *w, int64_t in_s);
 void kms_world_veto(struct kms_world *w);
+
+/* ---- the registry ---- */
+
+/* w->registry becomes what the contract says, and every app is pinned to
+ * `pin`. */
+void kms_world_registry(struct kms_world *w, uint64_t pin);
 
 /* ---- those who call ---- */
 

@@ -49,6 +49,8 @@ load_with(struct kmsd_config *c, const char *from, const char *to, char *why)
 #define PPID_31 "0112233445566778899aabbccddeeff"
 #define PPID "0" PPID_31
 #define PPID_UPPER "00112233445566778899AABBCCDDEEFF"
+#define REGISTRY \
+	"# registry_contract: \"0x0000000000000000000000000000000000000003\""
 #define PPIDS "# allow_ppid: [\"" PPID "\"]"
 
 /* Every bad value is refused with words that name the key or the line. */
@@ -84,6 +86,13 @@ Test(kmsd_config, refusals)
 		{ "  anchor_contract: "
 		  "\"0x0000000000000000000000000000000000000002\"\n",
 		    "", "anchor_contract" },
+		{ REGISTRY, "registry_contract: '0x03'", "registry_contract" },
+		{ REGISTRY, "registry_contract: ''", "registry_contract" },
+		{ REGISTRY,
+		    "registry_contract: "
+		    "'0x0000000000000000000000000000000000000000'",
+		    "registry_contract" },
+		{ REGISTRY, "registry: '0x03'", "registry" },
 		{ "simulated: false", "simulated: true", "tee" },
 		{ "# allow_status: [SWHardeningNeeded]",
 		    "allow_status: [Revoked]", "allow_status" },
@@ -124,6 +133,7 @@ Test(kmsd_config, example)
 	cr_assert_eq(c.admin_port, 7101);
 	cr_assert_eq(c.kms_contract[19], 1);
 	cr_assert_eq(c.anchor_contract[19], 2);
+	cr_assert(!c.has_registry);
 	cr_assert(!c.simulated);
 	cr_assert(!c.policy.allow_simulated);
 	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
@@ -135,6 +145,26 @@ Test(kmsd_config, example)
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
 	cr_assert_not_null(
 	    strstr((char *)b.p, "attestation.allow_ppid: any\n"));
+	cr_assert_not_null(
+	    strstr((char *)b.p, "chain.registry_contract: none\n"));
+	buf_fini(&b);
+}
+
+/* A registry is named, or there is none. */
+Test(kmsd_config, registry)
+{
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+	struct buf b = { 0 };
+
+	cr_assert_eq(
+	    load_with(&c, REGISTRY, REGISTRY + 2, why), ERR_OK, "%s", why);
+	cr_assert(c.has_registry);
+	cr_assert_eq(c.registry_contract[19], 3);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(strstr((char *)b.p,
+	    "chain.registry_contract: "
+	    "0x0000000000000000000000000000000000000003\n"));
 	buf_fini(&b);
 }
 
