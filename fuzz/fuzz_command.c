@@ -31,18 +31,18 @@ check_write(const struct command *c, struct bytes want)
 static void
 check_name(const uint8_t *data, size_t size)
 {
-	struct command c = { .kind = COMMAND_REVOKE }, back;
+	struct command c = { .kind = COMMAND_MEMBER }, back;
 	struct buf b = { 0 };
 	size_t n = size < SLOT_MAX ? size : SLOT_MAX;
 
 	if (n > 0)
-		memcpy(c.u.revoke.slot, data, n);
+		memcpy(c.u.member.slot, data, n);
 	if (command_write(&b, &c) == ERR_OK) {
-		must(name_ok(c.u.revoke.slot, SLOT_MAX));
+		must(name_ok(c.u.member.slot, SLOT_MAX));
 		must(command_parse(&back, buf_view(&b)) == ERR_OK);
-		must(strcmp(back.u.revoke.slot, c.u.revoke.slot) == 0);
+		must(strcmp(back.u.member.slot, c.u.member.slot) == 0);
 	} else {
-		must(!name_ok(c.u.revoke.slot, SLOT_MAX));
+		must(!name_ok(c.u.member.slot, SLOT_MAX));
 		must(b.len == 0);
 	}
 	buf_fini(&b);

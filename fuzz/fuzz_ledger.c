@@ -11,7 +11,7 @@
 #include "kms/state/ledger.h"
 
 #define N_KEYS 3
-#define N_KINDS 10
+#define N_KINDS COMMAND_LAST
 #define MAX_STEPS 64
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -91,7 +91,12 @@ fill_epoch(struct command *c, const struct ledger *l, const uint8_t *s)
 	c->u.epoch.pub = keys[s[2] % N_KEYS];
 	c->u.epoch.pub.number = ledger_n_epochs(l) - s[1] % 3;
 	c->u.epoch.has_certificate = c->u.epoch.pub.number != 0;
-	c->u.epoch.wrapped[0] = s[3];
+	c->u.epoch.wrapped[0] = s[3] & 1;
+	if (!c->u.epoch.has_certificate)
+		return;
+	c->u.epoch.origin = (struct epoch_origin){ 1 + (s[3] >> 1) % 2,
+		(s[3] >> 2) % 2, (s[3] >> 3) % 4 };
+	c->u.epoch.mode = s[3] >> 7;
 }
 
 /* One command out of a step; numbers stay near those that matter. */
@@ -99,6 +104,9 @@ static struct command
 command_of(const struct ledger *l, const uint8_t *s)
 {
 	struct command c = { .kind = (enum command_kind)(1 + s[0] % N_KINDS) };
+
+	if (strcmp(command_kind_text(c.kind), "unknown") == 0)
+		c.kind = COMMAND_ANCHORED; /* no kind has that number */
 
 	switch (c.kind) {
 	case COMMAND_EPOCH:
@@ -143,8 +151,18 @@ command_of(const struct ledger *l, const uint8_t *s)
 		c.u.increment.operation[0] = s[2];
 		c.u.increment.expected = (uint64_t)s[3] - 1;
 		break;
-	case COMMAND_REVOKE:
-		set_name(c.u.revoke.slot, s[1]);
+	case COMMAND_HELD:
+		set_name(c.u.held.slot, s[1]);
+		c.u.held.incarnation[0] = s[2];
+		c.u.held.number = ledger_n_epochs(l) - 1 + s[3] % 2;
+		c.u.held.number += c.u.held.number == 0;
+		c.u.held.k256 = keys[(s[3] >> 2) % N_KEYS].k256;
+		break;
+	case COMMAND_EPOCH_STATE:
+		c.u.epoch_state.number = ledger_n_epochs(l) - 1 - s[1] % 3;
+		c.u.epoch_state.k256 = keys[s[2] % N_KEYS].k256;
+		c.u.epoch_state.state =
+		    (enum ledger_epoch_state)(LEDGER_EPOCH_ACTIVE + s[3] % 3);
 		break;
 	}
 	return c;

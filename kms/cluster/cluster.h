@@ -122,7 +122,7 @@ struct cluster_info {
 	enum reason anchor_error;
 	uint64_t store_commits;
 	/* Commands that changed the state in this life, by kind. */
-	uint64_t effective[COMMAND_REVOKE + 1];
+	uint64_t effective[COMMAND_LAST + 1];
 };
 void cluster_info(const struct cluster *c, struct cluster_info *out);
 

@@ -156,7 +156,8 @@ do_applied(struct cluster *c, const struct core_action *a)
 	case COMMAND_HANDOVER:
 	case COMMAND_GENERATION:
 	case COMMAND_INCREMENT:
-	case COMMAND_REVOKE:
+	case COMMAND_HELD:
+	case COMMAND_EPOCH_STATE:
 		return;
 	}
 }

@@ -141,13 +141,14 @@ may_forward(enum command_kind k)
 	case COMMAND_FLOOR:
 	case COMMAND_TCB_FLOOR:
 	case COMMAND_INCREMENT:
+	case COMMAND_HELD:
 		return true;
 	case COMMAND_EPOCH:
 	case COMMAND_MEMBER:
 	case COMMAND_LEFT:
 	case COMMAND_GENERATION:
 	case COMMAND_ANCHORED:
-	case COMMAND_REVOKE:
+	case COMMAND_EPOCH_STATE:
 		return false;
 	}
 	return false;

@@ -165,10 +165,14 @@ render_log(struct page *p, const struct metrics_cluster *c)
 	    "Commands applied, also those that changed nothing.", c->commands);
 	head(p, "kms_commands_total", "counter",
 	    "Commands that changed the state, by kind.");
-	for (unsigned i = 1; p->e == ERR_OK && i <= COMMAND_REVOKE; i++)
-		p->e = buf_printf(p->out,
-		    "kms_commands_total{kind=\"%s\"} %" PRIu64 "\n",
-		    command_kind_text((enum command_kind)i), c->effective[i]);
+	for (unsigned i = 1; p->e == ERR_OK && i <= COMMAND_LAST; i++) {
+		const char *kind = command_kind_text((enum command_kind)i);
+
+		if (strcmp(kind, "unknown") != 0)
+			p->e = buf_printf(p->out,
+			    "kms_commands_total{kind=\"%s\"} %" PRIu64 "\n",
+			    kind, c->effective[i]);
+	}
 }
 
 static void

@@ -50,7 +50,7 @@ struct metrics_cluster {
 	uint64_t elections, rounds, forwarded, store_commits;
 	uint64_t counters;
 	uint64_t commands; /* applied ones, whatever came of them */
-	uint64_t effective[COMMAND_REVOKE + 1]; /* by kind: those that did */
+	uint64_t effective[COMMAND_LAST + 1]; /* by kind: those that did */
 	uint64_t links, links_connected, links_sessions;
 	uint64_t links_sent, links_dropped, links_bytes, links_received;
 };

@@ -36,8 +36,10 @@ command_kind_text(enum command_kind k)
 		return "tcb_floor";
 	case COMMAND_INCREMENT:
 		return "increment";
-	case COMMAND_REVOKE:
-		return "revoke";
+	case COMMAND_HELD:
+		return "held";
+	case COMMAND_EPOCH_STATE:
+		return "epoch_state";
 	}
 	return "unknown";
 }
@@ -45,7 +47,7 @@ command_kind_text(enum command_kind k)
 bool
 command_is_critical(enum command_kind k)
 {
-	return k == COMMAND_EPOCH || k == COMMAND_REVOKE;
+	return k == COMMAND_EPOCH;
 }
 
 void
@@ -89,6 +91,18 @@ command_write_name(struct wr *w, const char *name, size_t max)
 	wr_bytes(w, name, n);
 }
 
+static bool
+read_origin(struct rd *r, struct command *c)
+{
+	struct epoch_origin *o = &c->u.epoch.origin;
+
+	o->order = rd_be64(r);
+	o->vetoes = rd_be64(r);
+	o->attempt = rd_be64(r);
+	c->u.epoch.mode = rd_u8(r);
+	return o->order != 0 && c->u.epoch.mode <= 1;
+}
+
 bool
 command_read_epoch(struct rd *r, struct command *c)
 {
@@ -105,6 +119,8 @@ command_read_epoch(struct rd *r, struct command *c)
 		return false;
 	c->u.epoch.has_certificate = n != 0;
 	command_read_array(r, c->u.epoch.certificate.b, n);
+	if (pub->number != 0 && !read_origin(r, c))
+		return false;
 	/* Every epoch but the first is certified by its predecessor. */
 	return !r->bad && c->u.epoch.has_certificate == (pub->number != 0) &&
 	    k256_pub_parse(&point, pub->k256.b, sizeof pub->k256.b) == ERR_OK &&
@@ -123,6 +139,12 @@ command_write_epoch(struct wr *w, const struct command *c)
 	wr_bytes(w, c->u.epoch.wrapped, sizeof c->u.epoch.wrapped);
 	wr_u8(w, n);
 	wr_bytes(w, c->u.epoch.certificate.b, n);
+	if (pub->number == 0)
+		return;
+	wr_be64(w, c->u.epoch.origin.order);
+	wr_be64(w, c->u.epoch.origin.vetoes);
+	wr_be64(w, c->u.epoch.origin.attempt);
+	wr_u8(w, c->u.epoch.mode);
 }
 
 bool
@@ -231,6 +253,67 @@ write_increment(struct wr *w, const struct command *c)
 }
 
 static bool
+read_key(struct rd *r, struct k256_pub *k)
+{
+	struct k256_pub point;
+
+	command_read_array(r, k->b, sizeof k->b);
+	return !r->bad && k256_pub_parse(&point, k->b, sizeof k->b) == ERR_OK;
+}
+
+static bool
+read_held(struct rd *r, struct command *c)
+{
+	bool ok;
+
+	c->u.held.number = rd_be64(r);
+	ok = read_key(r, &c->u.held.k256);
+	ok = ok && command_read_name(r, c->u.held.slot, SLOT_MAX);
+	command_read_array(r, c->u.held.incarnation, INCARNATION_ID_LEN);
+	/* Those of epoch 0 are not counted. */
+	return ok && c->u.held.number != 0;
+}
+
+static void
+write_held(struct wr *w, const struct command *c)
+{
+	wr_be64(w, c->u.held.number);
+	wr_bytes(w, c->u.held.k256.b, sizeof c->u.held.k256.b);
+	command_write_name(w, c->u.held.slot, SLOT_MAX);
+	wr_bytes(w, c->u.held.incarnation, INCARNATION_ID_LEN);
+}
+
+static bool
+read_epoch_state(struct rd *r, struct command *c)
+{
+	bool ok;
+	uint8_t state;
+
+	c->u.epoch_state.number = rd_be64(r);
+	ok = read_key(r, &c->u.epoch_state.k256);
+	state = rd_u8(r);
+	c->u.epoch_state.block_number = rd_be64(r);
+	command_read_array(r, c->u.epoch_state.block_hash, 32);
+	if (state < LEDGER_EPOCH_ACTIVE || state > LEDGER_EPOCH_DESTROYED)
+		return false;
+	c->u.epoch_state.state = (enum ledger_epoch_state)state;
+	return ok;
+}
+
+static void
+write_epoch_state(struct wr *w, const struct command *c)
+{
+	enum ledger_epoch_state s = c->u.epoch_state.state;
+
+	wr_be64(w, c->u.epoch_state.number);
+	wr_bytes(w, c->u.epoch_state.k256.b, sizeof c->u.epoch_state.k256.b);
+	wr_u8(w,
+	    s <= LEDGER_EPOCH_DESTROYED ? (uint8_t)s : 0); /* 0: no reader's */
+	wr_be64(w, c->u.epoch_state.block_number);
+	wr_bytes(w, c->u.epoch_state.block_hash, 32);
+}
+
+static bool
 read_body(struct rd *r, struct command *c, uint8_t kind)
 {
 	bool ok;
@@ -261,8 +344,10 @@ read_body(struct rd *r, struct command *c, uint8_t kind)
 		return ok;
 	case COMMAND_INCREMENT:
 		return read_increment(r, c);
-	case COMMAND_REVOKE:
-		return command_read_name(r, c->u.revoke.slot, SLOT_MAX);
+	case COMMAND_HELD:
+		return read_held(r, c);
+	case COMMAND_EPOCH_STATE:
+		return read_epoch_state(r, c);
 	default:
 		return false;
 	}
@@ -303,8 +388,11 @@ write_body(struct wr *w, const struct command *c)
 	case COMMAND_INCREMENT:
 		write_increment(w, c);
 		break;
-	case COMMAND_REVOKE:
-		command_write_name(w, c->u.revoke.slot, SLOT_MAX);
+	case COMMAND_HELD:
+		write_held(w, c);
+		break;
+	case COMMAND_EPOCH_STATE:
+		write_epoch_state(w, c);
 		break;
 	}
 }
@@ -339,7 +427,7 @@ command_write(struct buf *out, const struct command *c)
 	struct wr w = { .p = bytes, .cap = sizeof bytes };
 	struct command back;
 
-	if (c->kind < COMMAND_EPOCH || c->kind > COMMAND_REVOKE)
+	if (c->kind < COMMAND_EPOCH || c->kind > COMMAND_LAST)
 		return ERR_MALFORMED;
 	wr_str(&w, "KC");
 	wr_u8(&w, VERSION);

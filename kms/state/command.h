@@ -7,7 +7,8 @@
  *   command  'K' 'C' version u8 = 1 | kind u8 | time u64be | body
  *
  *   EPOCH      number u64 | k256 pub 33 | CA x||y 64 | wrapped roots 104 |
- *              n u8 | certificate n (0 or 65)
+ *              n u8 | certificate n (0 or 65) |
+ *              all but epoch 0: order u64 | vetoes u64 | try u64 | mode u8
  *   MEMBER     n u8 | slot n | incarnation 32 | device 32 | mr_aggregated 32
  *   LEFT       n u8 | slot n | incarnation 32 | why u8 (enum left_why)
  *   HANDOVER   epoch u64 | n u8 | slot n | incarnation 32 | device 32 |
@@ -17,9 +18,12 @@
  *   FLOOR      block number u64 | block hash 32
  *   TCB_FLOOR  n u8 | name n | number u64
  *   INCREMENT  app 20 | n u8 | name n | expected u64 | operation 16
- *   REVOKE     n u8 | slot n
+ *   HELD       number u64 | k256 pub 33 | n u8 | slot n | incarnation 32
+ *   EPOCH_STATE  number u64 | k256 pub 33 | state u8 (enum ledger_epoch_state) |
+ *              block number u64 | block hash 32
  *
- * Integers are big-endian; nothing may follow the body. */
+ * Integers are big-endian; nothing may follow the body.  Kind 10 was for
+ * revocations, which nobody wrote, and stays unused. */
 #ifndef KMS_STATE_COMMAND_H
 #define KMS_STATE_COMMAND_H
 
@@ -45,14 +49,32 @@ enum command_kind {
 	COMMAND_FLOOR = 7,
 	COMMAND_TCB_FLOOR = 8,
 	COMMAND_INCREMENT = 9,
-	COMMAND_REVOKE = 10,
+	COMMAND_HELD = 11,
+	COMMAND_EPOCH_STATE = 12,
 };
+#define COMMAND_LAST COMMAND_EPOCH_STATE
 
 enum left_why {
 	LEFT_REPLACED = 1, /* a new incarnation took its slot */
 	LEFT_STOPPED = 2, /* said so itself */
 	LEFT_DENIED = 3, /* the contract no longer allows it */
 	LEFT_REMOVED = 4, /* an operator removed the slot */
+};
+
+/* The life of an epoch (DESIGN 7), as the registry on chain says it. */
+enum ledger_epoch_state {
+	LEDGER_EPOCH_PREPARED = 1, /* recorded; not in use */
+	LEDGER_EPOCH_ACTIVE = 2,
+	LEDGER_EPOCH_TAINTED = 3,
+	LEDGER_EPOCH_DESTROYED = 4,
+};
+
+/* What an epoch's roots were made for: of two for one number, the later one
+ * counts. */
+struct epoch_origin {
+	uint64_t order; /* number of the registry's order, from 1 */
+	uint64_t vetoes; /* that the registry had counted by then */
+	uint64_t attempt; /* those before were lost by all who held them */
 };
 
 /* One seat's holder: a process life of a node. */
@@ -72,6 +94,9 @@ struct command {
 			uint8_t wrapped[WRAPPED_ROOTS_LEN];
 			bool has_certificate; /* all but epoch 0 */
 			struct k256_sig65 certificate;
+			/* All but epoch 0: */
+			struct epoch_origin origin;
+			uint8_t mode; /* 0 routine, 1 emergency */
 		} epoch;
 		struct member member;
 		struct {
@@ -110,9 +135,20 @@ struct command {
 			uint64_t expected;
 			uint8_t operation[16]; /* names the caller's attempt */
 		} increment;
+		/* A member has this epoch's wrapping key on its own disk. */
 		struct {
+			uint64_t number;
+			struct k256_pub k256;
 			char slot[SLOT_MAX];
-		} revoke;
+			uint8_t incarnation[INCARNATION_ID_LEN];
+		} held;
+		struct {
+			uint64_t number;
+			struct k256_pub k256;
+			enum ledger_epoch_state state; /* not PREPARED */
+			uint64_t block_number; /* where the registry said it */
+			uint8_t block_hash[32];
+		} epoch_state;
 	} u;
 };
 

@@ -41,45 +41,6 @@ ledger_deny(struct ledger_outcome *o, enum reason why)
 	return ERR_DENIED;
 }
 
-static bool
-same_epoch(const struct ledger_epoch *have, const struct command *c)
-{
-	const struct epoch_public *pub = &c->u.epoch.pub;
-
-	/* A parsed command without certificate has zeros there. */
-	return memcmp(&have->pub.k256, &pub->k256, sizeof pub->k256) == 0 &&
-	    memcmp(&have->pub.ca, &pub->ca, sizeof pub->ca) == 0 &&
-	    memcmp(have->wrapped, c->u.epoch.wrapped, WRAPPED_ROOTS_LEN) == 0 &&
-	    memcmp(&have->certificate, &c->u.epoch.certificate,
-		sizeof have->certificate) == 0;
-}
-
-static enum err
-apply_epoch(struct ledger *l, struct ledger_outcome *o, uint64_t index,
-    const struct command *c)
-{
-	const struct ledger_epoch *have =
-	    ledger_epoch(l, c->u.epoch.pub.number);
-	struct ledger_epoch *e;
-
-	if (have != NULL)
-		return same_epoch(have, c)
-		    ? ERR_EXISTS
-		    : ledger_deny(o, REASON_ROOT_MISMATCH);
-	if (c->u.epoch.pub.number != l->n_epochs)
-		return ledger_deny(o, REASON_EPOCH_UNKNOWN);
-	if (l->n_epochs >= LEDGER_MAX_EPOCHS)
-		return ERR_LIMIT;
-	e = &l->epoch[l->n_epochs++];
-	*e = (struct ledger_epoch){ .pub = c->u.epoch.pub,
-		.has_certificate = c->u.epoch.has_certificate,
-		.certificate = c->u.epoch.certificate,
-		.state = LEDGER_EPOCH_PREPARED,
-		.index = index };
-	memcpy(e->wrapped, c->u.epoch.wrapped, sizeof e->wrapped);
-	return ERR_OK;
-}
-
 /* The place of `slot` among the sorted members. */
 static size_t
 member_place(const struct ledger *l, const char *slot, bool *found)
@@ -92,8 +53,8 @@ member_place(const struct ledger *l, const char *slot, bool *found)
 	return i;
 }
 
-static struct ledger_member *
-member_find(struct ledger *l, const char *slot)
+struct ledger_member *
+ledger_member_find(struct ledger *l, const char *slot)
 {
 	bool found;
 	size_t at = member_place(l, slot, &found);
@@ -101,8 +62,8 @@ member_find(struct ledger *l, const char *slot)
 	return found ? &l->member[at] : NULL;
 }
 
-static bool
-holds(const struct ledger_member *m, const uint8_t *incarnation)
+bool
+ledger_holds(const struct ledger_member *m, const uint8_t *incarnation)
 {
 	return m->present &&
 	    memcmp(m->who.incarnation, incarnation, INCARNATION_ID_LEN) == 0;
@@ -123,15 +84,13 @@ static enum err
 check_member(const struct ledger *l, struct ledger_outcome *o,
     const struct ledger_member *m, const struct member *who)
 {
-	if (m != NULL && m->revoked)
-		return ledger_deny(o, REASON_SEAT);
 	if (m != NULL && m->present)
 		return same_member(&m->who, who)
 		    ? ERR_EXISTS
 		    : ledger_deny(o, REASON_SLOT_ALIVE);
 	/* One life of a node has one seat: two would be two votes. */
 	for (size_t i = 0; i < l->n_members; i++)
-		if (holds(&l->member[i], who->incarnation))
+		if (ledger_holds(&l->member[i], who->incarnation))
 			return ledger_deny(o, REASON_SEAT);
 	return m == NULL && l->n_members >= LEDGER_MAX_MEMBERS ? ERR_LIMIT
 							       : ERR_OK;
@@ -163,7 +122,7 @@ apply_member(struct ledger *l, struct ledger_outcome *o, uint64_t index,
 static enum err
 apply_left(struct ledger *l, struct ledger_outcome *o, const struct command *c)
 {
-	struct ledger_member *m = member_find(l, c->u.left.slot);
+	struct ledger_member *m = ledger_member_find(l, c->u.left.slot);
 
 	if (m == NULL ||
 	    memcmp(m->who.incarnation, c->u.left.incarnation,
@@ -172,38 +131,23 @@ apply_left(struct ledger *l, struct ledger_outcome *o, const struct command *c)
 	if (!m->present)
 		return ERR_EXISTS;
 	m->present = false;
+	if (m->held == LEDGER_HELD)
+		m->held = LEDGER_HELD_BEFORE;
 	return ERR_OK;
 }
 
 static enum err
-apply_revoke(struct ledger *l, struct ledger_outcome *o, uint64_t index,
-    const struct command *c)
-{
-	struct ledger_member *m = member_find(l, c->u.revoke.slot);
-
-	if (m == NULL)
-		return ledger_deny(o, REASON_NOT_MEMBER);
-	if (m->revoked)
-		return ERR_EXISTS;
-	m->revoked = true;
-	m->revoked_at = index;
-	return ERR_OK;
-}
-
-/* A hand-over changes nothing but the audit log. */
-static enum err
-check_handover(
+apply_handover(
     struct ledger *l, struct ledger_outcome *o, const struct command *c)
 {
 	const struct member *to = &c->u.handover.to;
-	const struct ledger_member *m = member_find(l, to->slot);
+	const struct ledger_member *m = ledger_member_find(l, to->slot);
 
 	if (ledger_epoch(l, c->u.handover.epoch) == NULL)
 		return ledger_deny(o, REASON_EPOCH_UNKNOWN);
-	if (m == NULL || !holds(m, to->incarnation))
+	if (m == NULL || !ledger_holds(m, to->incarnation))
 		return ledger_deny(o, REASON_NOT_MEMBER);
-	if (m->revoked)
-		return ledger_deny(o, REASON_SEAT);
+	l->n_handovers++;
 	return ERR_OK;
 }
 
@@ -217,26 +161,6 @@ apply_generation(
 		return ledger_deny(o, REASON_FORKED);
 	l->generation++;
 	return ERR_OK;
-}
-
-void
-ledger_note_anchor(struct ledger *l, uint64_t index)
-{
-	if (index > l->effective)
-		l->effective = index;
-	for (size_t i = 0; i < l->n_epochs; i++) {
-		struct ledger_epoch *e = &l->epoch[i];
-
-		if (e->state == LEDGER_EPOCH_PREPARED &&
-		    e->index <= l->effective)
-			e->state = LEDGER_EPOCH_ACTIVE;
-	}
-	for (size_t i = 0; i < l->n_members; i++) {
-		struct ledger_member *m = &l->member[i];
-
-		if (m->revoked && m->revoked_at <= l->effective)
-			m->revocation_effective = true;
-	}
 }
 
 static enum err
@@ -318,13 +242,13 @@ apply_kind(struct ledger *l, struct ledger_outcome *o, uint64_t index,
 {
 	switch (c->kind) {
 	case COMMAND_EPOCH:
-		return apply_epoch(l, o, index, c);
+		return ledger_epoch_apply(l, o, index, c);
 	case COMMAND_MEMBER:
 		return apply_member(l, o, index, c);
 	case COMMAND_LEFT:
 		return apply_left(l, o, c);
 	case COMMAND_HANDOVER:
-		return check_handover(l, o, c);
+		return apply_handover(l, o, c);
 	case COMMAND_GENERATION:
 		return apply_generation(l, o, c);
 	case COMMAND_ANCHORED:
@@ -335,8 +259,10 @@ apply_kind(struct ledger *l, struct ledger_outcome *o, uint64_t index,
 		return apply_tcb_floor(l, c);
 	case COMMAND_INCREMENT:
 		return ledger_counter_apply(&l->counters, o, c);
-	case COMMAND_REVOKE:
-		return apply_revoke(l, o, index, c);
+	case COMMAND_HELD:
+		return ledger_epoch_held(l, o, c);
+	case COMMAND_EPOCH_STATE:
+		return ledger_epoch_follow(l, o, c);
 	}
 	return ERR_MALFORMED;
 }
@@ -375,18 +301,6 @@ ledger_skip(struct ledger *l, uint64_t index)
 }
 
 size_t
-ledger_n_epochs(const struct ledger *l)
-{
-	return l->n_epochs;
-}
-
-const struct ledger_epoch *
-ledger_epoch(const struct ledger *l, uint64_t n)
-{
-	return n < l->n_epochs ? &l->epoch[n] : NULL;
-}
-
-size_t
 ledger_n_members(const struct ledger *l)
 {
 	return l->n_members;
@@ -411,17 +325,6 @@ const struct ledger_anchor *
 ledger_anchor(const struct ledger *l)
 {
 	return &l->anchor;
-}
-
-uint64_t
-ledger_critical_index(const struct ledger *l)
-{
-	uint64_t max = l->n_epochs > 0 ? l->epoch[l->n_epochs - 1].index : 0;
-
-	for (size_t i = 0; i < l->n_members; i++)
-		if (l->member[i].revoked_at > max)
-			max = l->member[i].revoked_at;
-	return max;
 }
 
 uint64_t

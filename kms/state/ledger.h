@@ -4,12 +4,16 @@
  * and is the same on every node that applied the same entries: no I/O, no
  * clock, no randomness.
  *
- * A critical command (a root, a revocation) is recorded when it is applied,
- * and effective once an ANCHORED command says that its index is on chain:
- * epochs, for example, are PREPARED until then.
+ * A critical command (a root) is recorded when it is applied, and effective
+ * once an ANCHORED command says that its index is on chain.  Epoch 0 is ACTIVE
+ * then.  Every later one is PREPARED until an EPOCH_STATE says that the
+ * registry of roots has it ACTIVE, and may be replaced until then: by roots
+ * for a later order, or after a veto; or for the same one, as long as no
+ * majority ever had the key on its disks, so that nobody can have published
+ * it.
  *
- * The audit log is a hash chain over what auditors need (epochs, members,
- * hand-overs, generations, revocations):
+ * The audit log is a hash chain over what auditors need (epochs and their
+ * states, members, hand-overs, generations):
  *   head' = SHA-256(head || index u64be || length u32be || command)
  * The last LEDGER_AUDIT_MAX are kept, and the number of all. */
 #ifndef KMS_STATE_LEDGER_H
@@ -26,28 +30,28 @@
 #define LEDGER_AUDIT_MAX 4096
 #define LEDGER_SNAPSHOT_MAX (32u << 20)
 
-enum ledger_epoch_state {
-	LEDGER_EPOCH_PREPARED = 1, /* recorded, its entry not anchored yet */
-	LEDGER_EPOCH_ACTIVE = 2,
-	LEDGER_EPOCH_TAINTED = 3,
-	LEDGER_EPOCH_DESTROYED = 4,
-};
-
 struct ledger_epoch {
 	struct epoch_public pub;
-	uint8_t wrapped[WRAPPED_ROOTS_LEN];
+	uint8_t wrapped[WRAPPED_ROOTS_LEN]; /* zeros once DESTROYED */
 	bool has_certificate;
 	struct k256_sig65 certificate;
+	struct epoch_origin origin; /* zeros for epoch 0 */
+	uint8_t mode; /* 0 routine, 1 emergency */
 	enum ledger_epoch_state state;
-	uint64_t index; /* of its entry */
+	uint64_t index; /* of its EPOCH entry */
+};
+
+/* Of the newest epoch: has the slot's holder its wrapping key on disk? */
+enum ledger_held {
+	LEDGER_HELD_NOT,
+	LEDGER_HELD_BEFORE, /* a former life of the slot said so */
+	LEDGER_HELD, /* its present holder did */
 };
 
 struct ledger_member {
 	struct member who; /* the slot's holder, or its last one */
 	bool present; /* false: it left */
-	bool revoked; /* the slot may not be taken again */
-	bool revocation_effective; /* its REVOKE entry is anchored */
-	uint64_t revoked_at; /* index of that entry, or 0 */
+	enum ledger_held held; /* of the newest epoch; not of epoch 0 */
 	uint64_t since; /* index of its MEMBER entry */
 	uint64_t lives; /* incarnations that this slot has had */
 };
@@ -104,6 +108,13 @@ enum err ledger_digest(const struct ledger *l, uint8_t out[static 32]);
 /* Epochs, ascending from 0 without gaps. */
 size_t ledger_n_epochs(const struct ledger *l);
 const struct ledger_epoch *ledger_epoch(const struct ledger *l, uint64_t n);
+/* Its EPOCH entry is on chain, inside the anchored log. */
+bool ledger_epoch_anchored(const struct ledger *l, uint64_t n);
+/* Has origin `a` come after `b`? */
+bool epoch_origin_after(
+    const struct epoch_origin *a, const struct epoch_origin *b);
+/* Other roots for the newest epoch's very order may replace it. */
+bool ledger_epoch_never_held(const struct ledger *l);
 
 /* Slots ever seen, sorted by name; pointers and places are good until the
  * next apply or restore. */
@@ -137,6 +148,12 @@ uint64_t ledger_counter_get(
 size_t ledger_n_counters(const struct ledger *l);
 size_t ledger_n_counters_app(
     const struct ledger *l, const uint8_t app_id[static 20]);
+
+/* Hand-overs ever; the i-th from 0 among those that the audit log still has:
+ * its entry there, and the command. */
+uint64_t ledger_n_handovers(const struct ledger *l);
+bool ledger_handover_get(const struct ledger *l, uint64_t i,
+    struct ledger_audit *out, struct command *cmd);
 
 /* The audit log: all entries ever, those still kept, and the chain's head. */
 uint64_t ledger_audit_count(const struct ledger *l);

@@ -19,11 +19,12 @@ ledger_audit_is(enum command_kind k)
 	case COMMAND_HANDOVER:
 	case COMMAND_GENERATION:
 	case COMMAND_ANCHORED:
-	case COMMAND_REVOKE:
+	case COMMAND_EPOCH_STATE:
 		return true;
 	case COMMAND_FLOOR:
 	case COMMAND_TCB_FLOOR:
 	case COMMAND_INCREMENT:
+	case COMMAND_HELD:
 		return false;
 	}
 	return false;
@@ -109,4 +110,33 @@ void
 ledger_audit_head(const struct ledger *l, uint8_t out[static 32])
 {
 	memcpy(out, l->audit.head, 32);
+}
+
+uint64_t
+ledger_n_handovers(const struct ledger *l)
+{
+	return l->n_handovers;
+}
+
+bool
+ledger_handover_get(const struct ledger *l, uint64_t i,
+    struct ledger_audit *out, struct command *cmd)
+{
+	uint64_t left = l->n_handovers;
+
+	/* From the newest backwards: how many came before is known. */
+	for (uint64_t n = l->audit.count; left > i && n > 0; n--) {
+		struct ledger_audit a;
+		struct command c;
+
+		if (!ledger_audit_get(l, n, &a))
+			return false;
+		if (command_parse(&c, a.command) != ERR_OK ||
+		    c.kind != COMMAND_HANDOVER || --left > i)
+			continue;
+		*out = a;
+		*cmd = c;
+		return true;
+	}
+	return false;
 }

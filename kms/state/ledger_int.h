@@ -1,6 +1,7 @@
 /* ledger_int: the ledger's inside, for the files ledger*.c alone.
  *
  *   ledger.c           what each command does, and what can be asked
+ *   ledger_epoch.c     the life of an epoch
  *   ledger_counter.c   the counters of apps
  *   ledger_audit.c     the hash chain of what auditors need
  *   ledger_snapshot.c  a whole state as bytes, and back */
@@ -9,8 +10,9 @@
 
 #include "kms/state/ledger.h"
 
-/* Of the audited kinds EPOCH is the longest: 12 + 8 + 33 + 64 + 104 + 66. */
-#define AUDIT_COMMAND_MAX 287
+/* Of the audited kinds EPOCH is the longest:
+ * 12 + 8 + 33 + 64 + 104 + 66 + 25. */
+#define AUDIT_COMMAND_MAX 312
 
 struct audit_entry {
 	uint64_t index;
@@ -47,6 +49,7 @@ struct ledger {
 	uint8_t floor_hash[32];
 	struct ledger_epoch epoch[LEDGER_MAX_EPOCHS];
 	size_t n_epochs;
+	uint64_t n_handovers;
 	struct ledger_member member[LEDGER_MAX_MEMBERS]; /* by slot */
 	size_t n_members;
 	struct tcb_floor tcb[LEDGER_MAX_TCB_FLOORS]; /* by name */
@@ -59,6 +62,17 @@ struct ledger {
 enum err ledger_deny(struct ledger_outcome *o, enum reason why);
 /* ledger_note_anchor makes effective what lies at or below an index. */
 void ledger_note_anchor(struct ledger *l, uint64_t index);
+/* Is this very life the slot's holder? */
+bool ledger_holds(const struct ledger_member *m, const uint8_t *incarnation);
+struct ledger_member *ledger_member_find(struct ledger *l, const char *slot);
+
+/* EPOCH, HELD, EPOCH_STATE: ledger_epoch.c. */
+enum err ledger_epoch_apply(struct ledger *l, struct ledger_outcome *o,
+    uint64_t index, const struct command *c);
+enum err ledger_epoch_held(
+    struct ledger *l, struct ledger_outcome *o, const struct command *c);
+enum err ledger_epoch_follow(
+    struct ledger *l, struct ledger_outcome *o, const struct command *c);
 
 /* ledger_counter_apply is INCREMENT: header and ledger_counter.c. */
 enum err ledger_counter_apply(

@@ -1,22 +1,22 @@
 /* ledger_snapshot: a whole state as bytes, and back.
  *
- *   snapshot  'K' 'L' version u8 = 1 | index u64 | generation u64 |
+ *   snapshot  'K' 'L' version u8 = 2 | index u64 | generation u64 |
  *             anchor (generation u64 | index u64 | hash 32) |
  *             effective u64 | floor u64 | floor's block hash 32 |
+ *             handovers u64 |
  *             n_epochs u16 | epoch ... | n_members u8 | member ... |
  *             n_floors u16 | floor ... | n_counters u32 | counter ... |
  *             audit count u64 | head before 32 | entry ... | head 32
- *   epoch     body of an EPOCH command | index u64
- *   member    body of a MEMBER command | present u8 | revoked_at u64 |
- *             since u64 | lives u64
+ *   epoch     body of an EPOCH command | state u8 | index u64
+ *   member    body of a MEMBER command | present u8 | held u8 | since u64 |
+ *             lives u64
  *   floor     n u8 | name n | number u64
  *   counter   app 20 | n u8 | name n | value u64 | operation 16
  *   entry     index u64 | length u16 | command
  *
  * Integers are big-endian.  Epochs go up from 0; members, floors and
  * counters are sorted; entries are the last min(count, LEDGER_AUDIT_MAX).
- * What follows from the rest (states of epochs, effective revocations, the
- * critical index) is not written.
+ * What follows from the rest (the critical index) is not written.
  *
  * A snapshot comes from a peer or a disk, so the reader believes nothing:
  * what no sequence of commands could have made is malformed. */
@@ -28,13 +28,13 @@
 #include "kms/state/command_int.h"
 #include "kms/state/ledger_int.h"
 
-#define VERSION 1
-#define EPOCH_LEN (8 + 33 + 64 + WRAPPED_ROOTS_LEN + 66 + 8)
-#define MEMBER_LEN (SLOT_MAX + 3 * 32 + 1 + 3 * 8)
+#define VERSION 2
+#define EPOCH_LEN (8 + 33 + 64 + WRAPPED_ROOTS_LEN + 66 + 25 + 1 + 8)
+#define MEMBER_LEN (SLOT_MAX + 3 * 32 + 2 + 2 * 8)
 #define FLOOR_LEN (TCB_NAME_MAX + 8)
 #define COUNTER_LEN (20 + COUNTER_NAME_MAX + 8 + 16)
 #define ENTRY_LEN (8 + 2 + AUDIT_COMMAND_MAX)
-#define FIXED_LEN (3 + 8 + 8 + 48 + 8 + 40 + 2 + 1 + 2 + 4 + 8 + 64)
+#define FIXED_LEN (3 + 8 + 8 + 48 + 8 + 40 + 8 + 2 + 1 + 2 + 4 + 8 + 64)
 
 static_assert(FIXED_LEN + LEDGER_MAX_EPOCHS * EPOCH_LEN +
 	    LEDGER_MAX_MEMBERS * MEMBER_LEN +
@@ -57,6 +57,7 @@ write_head(struct wr *w, const struct ledger *l)
 	wr_be64(w, l->effective);
 	wr_be64(w, l->floor);
 	wr_bytes(w, l->floor_hash, sizeof l->floor_hash);
+	wr_be64(w, l->n_handovers);
 }
 
 static bool
@@ -77,6 +78,7 @@ read_head(struct rd *r, struct ledger *l)
 	l->effective = rd_be64(r);
 	l->floor = rd_be64(r);
 	command_read_array(r, l->floor_hash, sizeof l->floor_hash);
+	l->n_handovers = rd_be64(r);
 	if (l->generation > l->index || a->generation > l->generation ||
 	    (l->floor == 0 && memcmp(l->floor_hash, zero, 32) != 0))
 		return false;
@@ -99,19 +101,46 @@ write_epochs(struct wr *w, const struct ledger *l)
 		struct command c = { .kind = COMMAND_EPOCH,
 			.u.epoch = { .pub = e->pub,
 			    .has_certificate = e->has_certificate,
-			    .certificate = e->certificate } };
+			    .certificate = e->certificate,
+			    .origin = e->origin,
+			    .mode = e->mode } };
 
 		memcpy(c.u.epoch.wrapped, e->wrapped, sizeof e->wrapped);
 		command_write_epoch(w, &c);
+		wr_u8(w, (uint8_t)e->state);
 		wr_be64(w, e->index);
 	}
+}
+
+/* Does the last epoch fit behind those before it? */
+static bool
+epoch_fits(const struct ledger *l, const struct ledger_epoch *e)
+{
+	static const uint8_t zero[WRAPPED_ROOTS_LEN];
+	bool first = e->pub.number == 0, anchored = e->index <= l->effective;
+
+	if (e->pub.number != l->n_epochs || e->index > l->index ||
+	    e->index <= (first ? 0 : e[-1].index))
+		return false;
+	/* One that is not in use has no successor. */
+	if (!first && e[-1].state == LEDGER_EPOCH_PREPARED)
+		return false;
+	switch (e->state) {
+	case LEDGER_EPOCH_PREPARED:
+		return !first || !anchored;
+	case LEDGER_EPOCH_ACTIVE:
+	case LEDGER_EPOCH_TAINTED:
+		return anchored;
+	case LEDGER_EPOCH_DESTROYED:
+		return anchored && memcmp(e->wrapped, zero, sizeof zero) == 0;
+	}
+	return false;
 }
 
 static bool
 read_epochs(struct rd *r, struct ledger *l)
 {
 	size_t n = rd_be16(r);
-	uint64_t last = 0;
 
 	if (n > LEDGER_MAX_EPOCHS)
 		return false;
@@ -124,13 +153,13 @@ read_epochs(struct rd *r, struct ledger *l)
 		*e = (struct ledger_epoch){ .pub = c.u.epoch.pub,
 			.has_certificate = c.u.epoch.has_certificate,
 			.certificate = c.u.epoch.certificate,
-			.state = LEDGER_EPOCH_PREPARED,
-			.index = rd_be64(r) };
+			.origin = c.u.epoch.origin,
+			.mode = c.u.epoch.mode,
+			.state = (enum ledger_epoch_state)rd_u8(r) };
 		memcpy(e->wrapped, c.u.epoch.wrapped, sizeof e->wrapped);
-		if (r->bad || e->pub.number != l->n_epochs ||
-		    e->index <= last || e->index > l->index)
+		e->index = rd_be64(r);
+		if (r->bad || !epoch_fits(l, e))
 			return false;
-		last = e->index;
 	}
 	return true;
 }
@@ -144,7 +173,7 @@ write_members(struct wr *w, const struct ledger *l)
 
 		command_write_member(w, &m->who);
 		wr_u8(w, m->present ? 1 : 0);
-		wr_be64(w, m->revoked_at);
+		wr_u8(w, (uint8_t)m->held);
 		wr_be64(w, m->since);
 		wr_be64(w, m->lives);
 	}
@@ -156,17 +185,17 @@ member_fits(const struct ledger *l, const struct ledger_member *m)
 {
 	const struct ledger_member *before = &l->member[0];
 
-	/* Each life but the first took two entries, a LEFT and a MEMBER, and
-	 * none began after the revocation. */
+	/* Each life but the first took two entries, a LEFT and a MEMBER. */
 	if (m->lives == 0 || m->since == 0 || m->since > l->index ||
-	    m->lives - 1 > (m->since - 1) / 2 ||
-	    (m->revoked && m->revoked_at <= m->since) ||
-	    m->revoked_at > l->index)
+	    m->lives - 1 > (m->since - 1) / 2)
+		return false;
+	/* Nobody says that he holds epoch 0. */
+	if (m->held > (m->present ? LEDGER_HELD : LEDGER_HELD_BEFORE) ||
+	    (m->held != LEDGER_HELD_NOT && l->n_epochs < 2))
 		return false;
 	for (; before < m; before++)
 		if (strcmp(before->who.slot, m->who.slot) >= 0 ||
 		    before->since == m->since ||
-		    (m->revoked && before->revoked_at == m->revoked_at) ||
 		    (m->present && before->present &&
 			memcmp(before->who.incarnation, m->who.incarnation,
 			    INCARNATION_ID_LEN) == 0))
@@ -187,8 +216,7 @@ read_members(struct rd *r, struct ledger *l)
 		if (!command_read_member(r, &m->who) ||
 		    !command_read_bool(r, &m->present))
 			return false;
-		m->revoked_at = rd_be64(r);
-		m->revoked = m->revoked_at != 0;
+		m->held = (enum ledger_held)rd_u8(r);
 		m->since = rd_be64(r);
 		m->lives = rd_be64(r);
 		if (r->bad || !member_fits(l, m))
@@ -287,25 +315,30 @@ static bool
 audit_covers(const struct ledger *l)
 {
 	uint64_t left = l->audit.count;
+	uint64_t epochs = l->n_epochs;
 
-	if (left > l->index || left < l->n_epochs)
+	/* An EPOCH each, and what all but the first needed to come into use. */
+	for (size_t i = 1; i < l->n_epochs; i++)
+		epochs += l->epoch[i].state != LEDGER_EPOCH_PREPARED;
+	if (left > l->index || left < epochs)
 		return false;
-	left -= l->n_epochs;
+	left -= epochs;
+	if (left < l->n_handovers)
+		return false;
+	left -= l->n_handovers;
 	if (left < l->generation)
 		return false;
 	left -= l->generation;
 	for (size_t i = 0; i < l->n_members; i++) {
 		const struct ledger_member *m = &l->member[i];
-		uint64_t need = m->revoked ? 1 : 0;
 
 		/* Every life but a present one has left. */
 		if (left < m->lives)
 			return false;
 		left -= m->lives;
-		need += m->lives - (m->present ? 1 : 0);
-		if (left < need)
+		if (left < m->lives - (m->present ? 1 : 0))
 			return false;
-		left -= need;
+		left -= m->lives - (m->present ? 1 : 0);
 	}
 	return left >= (l->anchor.generation != 0 ? 1 : 0);
 }
@@ -364,7 +397,6 @@ read_all(struct rd *r, struct ledger *l)
 		return e;
 	if (!read_audit(r, l) || !rd_done(r))
 		return ERR_MALFORMED;
-	ledger_note_anchor(l, l->effective);
 	return ERR_OK;
 }
 

@@ -212,7 +212,7 @@ check_critical(struct world *w, struct life *l)
 	for (size_t i = 0; i < ledger_n_epochs(g); i++) {
 		const struct ledger_epoch *e = ledger_epoch(g, i);
 
-		if (e->state == LEDGER_EPOCH_PREPARED)
+		if (!ledger_epoch_anchored(g, i))
 			continue;
 		if (v.at.generation == 0 || v.at.index < e->index)
 			world_fail(w, l,

@@ -52,9 +52,10 @@ increment(struct buf *out, const struct op *o)
 		abort();
 }
 
-/* An epoch whose roots are the curves' base points. */
+/* An epoch whose roots are the curves' base points: number 0, or the next
+ * order's of number 1. */
 void
-clients_epoch(struct buf *out, uint64_t number)
+clients_epoch(struct buf *out, uint64_t order)
 {
 	/* clang-format off */
 	static const uint8_t k256[33] = {
@@ -73,11 +74,12 @@ clients_epoch(struct buf *out, uint64_t number)
 	/* clang-format on */
 	struct command c = { .kind = COMMAND_EPOCH, .time = 1700000000 };
 
-	c.u.epoch.pub.number = number;
+	c.u.epoch.pub.number = order > 0;
+	c.u.epoch.origin.order = order;
 	memcpy(c.u.epoch.pub.k256.b, k256, sizeof k256);
 	memcpy(c.u.epoch.pub.ca.xy, p256, sizeof p256);
-	c.u.epoch.wrapped[0] = (uint8_t)number;
-	c.u.epoch.has_certificate = number > 0;
+	c.u.epoch.wrapped[0] = (uint8_t)order;
+	c.u.epoch.has_certificate = order > 0;
 	if (command_write(out, &c) != ERR_OK)
 		abort();
 }
@@ -141,10 +143,8 @@ clients_tick(struct world *w)
 		return;
 	}
 	if (world_chance(w, 15)) {
-		size_t n = ledger_n_epochs(core_ledger(l->core));
-
-		if (n > 0 && n < 12)
-			(void)clients_ask(w, l, OP_EPOCH, 0, n, 0);
+		if (ledger_n_epochs(core_ledger(l->core)) > 0)
+			(void)clients_ask(w, l, OP_EPOCH, 0, ++w->next_op, 0);
 		return;
 	}
 	/* The same attempt again, if its outcome was not told. */

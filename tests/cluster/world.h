@@ -242,7 +242,7 @@ uint64_t clients_now_value(
     const struct world *w, const struct life *l, unsigned counter);
 void clients_counter_name(unsigned counter, uint8_t app_id[static 20],
     char name[static COUNTER_NAME_MAX]);
-void clients_epoch(struct buf *out, uint64_t number);
+void clients_epoch(struct buf *out, uint64_t order);
 uint64_t clients_op_of(const struct command *c); /* 0: none */
 /* A generation was opened at `index`: what was acknowledged above it? */
 void clients_generation(struct world *w, uint64_t generation, uint64_t index);

@@ -5,7 +5,8 @@
 
 #include "kms/state/command.h"
 
-#define N_KINDS 10
+#define N_KINDS COMMAND_LAST
+#define UNUSED 10 /* kind */
 #define HEAD 12 /* magic, version, kind, time */
 
 static struct command all[N_KINDS + 1]; /* [kind] */
@@ -30,6 +31,15 @@ setup(void)
 	c->u.epoch.has_certificate = true;
 	memset(c->u.epoch.certificate.b, 5, 65);
 	memset(c->u.epoch.wrapped, 6, WRAPPED_ROOTS_LEN);
+	c->u.epoch.origin = (struct epoch_origin){ 2, 3, 4 };
+	c->u.epoch.mode = 1;
+	all[COMMAND_HELD].u.held.number = 1;
+	all[COMMAND_HELD].u.held.k256 = c->u.epoch.pub.k256;
+	strcpy(all[COMMAND_HELD].u.held.slot, "kms-1");
+	all[COMMAND_HELD].u.held.incarnation[31] = 9;
+	all[COMMAND_EPOCH_STATE].u.epoch_state.k256 = c->u.epoch.pub.k256;
+	all[COMMAND_EPOCH_STATE].u.epoch_state.state = LEDGER_EPOCH_TAINTED;
+	all[COMMAND_EPOCH_STATE].u.epoch_state.block_number = 5;
 	c = &all[COMMAND_MEMBER];
 	c->u.member = (struct member){ "kms-1", { 1 }, { 2 }, { 3 } };
 	all[COMMAND_HANDOVER].u.handover.to = c->u.member;
@@ -49,7 +59,6 @@ setup(void)
 	c = &all[COMMAND_INCREMENT];
 	strcpy(c->u.increment.name, "nonce");
 	c->u.increment.expected = 3;
-	strcpy(all[COMMAND_REVOKE].u.revoke.slot, "kms-1");
 }
 
 TestSuite(command, .init = setup);
@@ -92,7 +101,7 @@ not_written(const struct command *c)
 /* Every shorter or longer input is no command, and leaves the output. */
 Test(command, every_length_counts)
 {
-	for (int i = 1; i <= N_KINDS; i++) {
+	for (int i = 1; i <= N_KINDS; i += i == UNUSED - 1 ? 2 : 1) {
 		struct buf b = bytes_of(&all[i]);
 		struct command got = { .time = 42 };
 
@@ -109,12 +118,13 @@ Test(command, every_length_counts)
 /* Another magic, version or kind is no command. */
 Test(command, head_is_checked)
 {
-	for (int i = 1; i <= N_KINDS; i++) {
+	for (int i = 1; i <= N_KINDS; i += i == UNUSED - 1 ? 2 : 1) {
 		refused_with(&all[i], 0, 'k');
 		refused_with(&all[i], 1, 'R');
 		refused_with(&all[i], 2, 0);
 		refused_with(&all[i], 2, 2);
 		refused_with(&all[i], 3, 0);
+		refused_with(&all[i], 3, UNUSED);
 		refused_with(&all[i], 3, N_KINDS + 1);
 		refused_with(&all[i], 3, 0xff);
 	}
@@ -141,7 +151,7 @@ Test(command, names_in_bodies)
 	} t[] = { { COMMAND_MEMBER, HEAD }, { COMMAND_LEFT, HEAD },
 		{ COMMAND_HANDOVER, HEAD + 8 },
 		{ COMMAND_GENERATION, HEAD + 40 }, { COMMAND_TCB_FLOOR, HEAD },
-		{ COMMAND_INCREMENT, HEAD + 20 }, { COMMAND_REVOKE, HEAD } };
+		{ COMMAND_INCREMENT, HEAD + 20 }, { COMMAND_HELD, HEAD + 41 } };
 
 	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
 		static const char bad[] = { '\0', ' ', '/', '#', 0x7f };
@@ -157,17 +167,18 @@ Test(command, names_in_bodies)
 /* A slot of 31 characters is read back, one of 32 is not a slot. */
 Test(command, longest_name)
 {
-	struct command *c = &all[COMMAND_REVOKE], got;
-	uint8_t raw[HEAD + 1 + SLOT_MAX];
+	struct command *c = &all[COMMAND_MEMBER], got;
+	uint8_t raw[HEAD + 1 + SLOT_MAX + 96];
 	struct buf b;
 
-	memset(c->u.revoke.slot, 'x', SLOT_MAX - 1);
+	memset(c->u.member.slot, 'x', SLOT_MAX - 1);
 	b = bytes_of(c);
 	cr_assert_eq(command_parse(&got, buf_view(&b)), ERR_OK);
-	cr_assert_str_eq(got.u.revoke.slot, c->u.revoke.slot);
+	cr_assert_str_eq(got.u.member.slot, c->u.member.slot);
 	memcpy(raw, b.p, HEAD);
 	raw[HEAD] = SLOT_MAX;
 	memset(raw + HEAD + 1, 'x', SLOT_MAX);
+	memset(raw + HEAD + 1 + SLOT_MAX, 1, 96);
 	cr_assert_eq(command_parse(&got, BYTES_OF(raw)), ERR_MALFORMED);
 	buf_fini(&b);
 }
@@ -198,8 +209,59 @@ Test(command, epoch_certificate)
 	c.u.epoch.has_certificate = false;
 	not_written(&c);
 	c.u.epoch.pub.number = 0;
+	c.u.epoch.origin = (struct epoch_origin){ 0 };
+	c.u.epoch.mode = 0;
+	memset(c.u.epoch.certificate.b, 0, 65);
 	refused_with(&c, HEAD + 7, 1);
 	c.u.epoch.has_certificate = true;
+	not_written(&c);
+}
+
+/* An epoch but the first names the order that it was made for, from 1, and
+ * one of two modes; epoch 0 has none of it, as before there were orders. */
+Test(command, epoch_origin)
+{
+	struct command c = all[COMMAND_EPOCH], got;
+	size_t at = HEAD + 8 + 33 + 64 + 104 + 66;
+	struct buf b;
+
+	refused_with(&c, at + 7, 0);
+	refused_with(&c, at + 24, 2);
+	refused_with(&c, at + 24, 0xff);
+	c.u.epoch.origin.order = 0;
+	not_written(&c);
+	c = all[COMMAND_EPOCH];
+	c.u.epoch.mode = 2;
+	not_written(&c);
+	c.u.epoch.pub.number = 0;
+	c.u.epoch.has_certificate = false;
+	b = bytes_of(&c);
+	cr_assert_eq(b.len, HEAD + 8 + 33 + 64 + 104 + 1);
+	cr_assert_eq(command_parse(&got, buf_view(&b)), ERR_OK);
+	cr_assert_eq(got.u.epoch.mode, 0);
+	cr_assert_eq(got.u.epoch.origin.order, 0);
+	buf_fini(&b);
+}
+
+/* Who holds an epoch says which: a number above 0 and a key.  An epoch's
+ * state is one that the registry has said. */
+Test(command, epochs_that_live)
+{
+	struct command c = all[COMMAND_HELD];
+
+	refused_with(&c, HEAD + 7, 0);
+	refused_with(&c, HEAD + 8, 4);
+	c.u.held.number = 0;
+	not_written(&c);
+	c = all[COMMAND_EPOCH_STATE];
+	refused_with(&c, HEAD + 8, 4);
+	refused_with(&c, HEAD + 41, 0);
+	refused_with(&c, HEAD + 41, LEDGER_EPOCH_PREPARED);
+	refused_with(&c, HEAD + 41, LEDGER_EPOCH_DESTROYED + 1);
+	c.u.epoch_state.state = LEDGER_EPOCH_PREPARED;
+	not_written(&c);
+	c.u.epoch_state.state =
+	    (enum ledger_epoch_state)(256 + LEDGER_EPOCH_ACTIVE);
 	not_written(&c);
 }
 
@@ -230,17 +292,19 @@ Test(command, writer_refuses)
 	not_written(&c);
 	c.u.left.why = (enum left_why)(256 + LEFT_STOPPED);
 	not_written(&c);
-	c = all[COMMAND_REVOKE];
-	c.u.revoke.slot[0] = '\0';
+	c = all[COMMAND_HELD];
+	c.u.held.slot[0] = '\0';
 	not_written(&c);
-	strcpy(c.u.revoke.slot, "a/b");
+	strcpy(c.u.held.slot, "a/b");
 	not_written(&c);
-	memset(c.u.revoke.slot, 'x', SLOT_MAX); /* no NUL */
+	memset(c.u.held.slot, 'x', SLOT_MAX); /* no NUL */
 	not_written(&c);
 	c = all[COMMAND_INCREMENT];
 	memset(c.u.increment.name, 'x', COUNTER_NAME_MAX);
 	not_written(&c);
 	c.kind = (enum command_kind)0;
+	not_written(&c);
+	c.kind = (enum command_kind)UNUSED;
 	not_written(&c);
 	c.kind = (enum command_kind)(N_KINDS + 1);
 	not_written(&c);
@@ -249,7 +313,7 @@ Test(command, writer_refuses)
 /* Every kind is read back as it was, and written to the same bytes. */
 Test(command, round_trip)
 {
-	for (int i = 1; i <= N_KINDS; i++) {
+	for (int i = 1; i <= N_KINDS; i += i == UNUSED - 1 ? 2 : 1) {
 		struct buf b = bytes_of(&all[i]), again = { 0 };
 		struct command got;
 
@@ -282,14 +346,13 @@ Test(command, bytes_on_the_wire)
 	buf_fini(&b);
 }
 
-/* Roots and revocations are critical, and each kind has its own name. */
+/* Roots are critical, and each kind has its own name. */
 Test(command, kinds)
 {
 	for (int i = 1; i <= N_KINDS; i++) {
 		enum command_kind k = (enum command_kind)i;
 
-		cr_assert_eq(command_is_critical(k),
-		    k == COMMAND_EPOCH || k == COMMAND_REVOKE);
+		cr_assert_eq(command_is_critical(k), k == COMMAND_EPOCH);
 		for (int j = 1; j < i; j++)
 			cr_assert_str_neq(command_kind_text(k),
 			    command_kind_text((enum command_kind)j));

@@ -53,6 +53,18 @@ epoch(uint64_t number, uint8_t key)
 	c.u.epoch.pub = keys[key % N_KEYS];
 	c.u.epoch.pub.number = number;
 	c.u.epoch.has_certificate = number != 0;
+	c.u.epoch.origin.order = number; /* 0 for epoch 0 */
+	return c;
+}
+
+static struct command
+follows(uint64_t number, enum ledger_epoch_state state)
+{
+	struct command c = command(COMMAND_EPOCH_STATE);
+
+	c.u.epoch_state.number = number;
+	c.u.epoch_state.state = state;
+	c.u.epoch_state.k256 = ledger_epoch(l, number)->pub.k256;
 	return c;
 }
 
@@ -74,15 +86,6 @@ left(const char *slot, uint8_t incarnation)
 	strcpy(c.u.left.slot, slot);
 	c.u.left.incarnation[0] = incarnation;
 	c.u.left.why = LEFT_REPLACED;
-	return c;
-}
-
-static struct command
-revoked(const char *slot)
-{
-	struct command c = command(COMMAND_REVOKE);
-
-	strcpy(c.u.revoke.slot, slot);
 	return c;
 }
 
@@ -238,7 +241,7 @@ Test(ledger, index_goes_up_when_skipping, .signal = SIGABRT)
 	ledger_skip(l, 9);
 }
 
-/* One epoch number names one root, for ever; numbers have no gaps. */
+/* Epoch 0 is one root, for ever; numbers have no gaps. */
 Test(ledger, epochs_do_not_conflict)
 {
 	struct command c = epoch(0, 0);
@@ -253,38 +256,44 @@ Test(ledger, epochs_do_not_conflict)
 	c.u.epoch.wrapped[103] = 1;
 	denied(c, REASON_ROOT_MISMATCH);
 	denied(epoch(2, 1), REASON_EPOCH_UNKNOWN);
-	ok(epoch(1, 1));
-	c = epoch(1, 1);
-	c.u.epoch.certificate.b[0] = 1;
-	denied(c, REASON_ROOT_MISMATCH);
-	cr_assert_eq(ledger_n_epochs(l), 2);
-	cr_assert_null(ledger_epoch(l, 2));
-	cr_assert_eq(ledger_epoch(l, 1)->pub.number, 1);
+	cr_assert_eq(ledger_n_epochs(l), 1);
+	cr_assert_null(ledger_epoch(l, 1));
+	cr_assert_eq(ledger_epoch(l, 0)->pub.number, 0);
+}
+
+/* An epoch in use. */
+static void
+in_use(uint64_t number)
+{
+	ok(epoch(number, (uint8_t)number));
+	ok(anchored(1, ledger_index(l), 1));
+	if (number > 0)
+		ok(follows(number, LEDGER_EPOCH_ACTIVE));
 }
 
 /* The table of epochs has an end. */
 Test(ledger, epochs_are_bounded)
 {
+	ok(generation(1));
 	for (unsigned i = 0; i < LEDGER_MAX_EPOCHS; i++)
-		ok(epoch(i, (uint8_t)i));
+		in_use(i);
 	unchanged(epoch(LEDGER_MAX_EPOCHS, 0), ERR_LIMIT, REASON_NONE);
 }
 
-/* An epoch is prepared until its own index is anchored, not before. */
-Test(ledger, epoch_is_active_once_anchored)
+/* Epoch 0 is prepared until its own index is anchored, not before. */
+Test(ledger, epoch_0_is_active_once_anchored)
 {
 	ok(generation(1));
 	ok(epoch(0, 0)); /* 2 */
-	ok(epoch(1, 1)); /* 3 */
 	ok(anchored(1, 1, 1));
 	cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_PREPARED);
+	cr_assert(!ledger_epoch_anchored(l, 0));
 	ok(anchored(1, 2, 2));
 	cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_ACTIVE);
-	cr_assert_eq(ledger_epoch(l, 1)->state, LEDGER_EPOCH_PREPARED);
-	ok(anchored(1, 3, 3));
-	cr_assert_eq(ledger_epoch(l, 1)->state, LEDGER_EPOCH_ACTIVE);
-	cr_assert_eq(ledger_anchor(l)->index, 3);
-	cr_assert_eq(ledger_anchor(l)->hash[0], 3);
+	cr_assert(ledger_epoch_anchored(l, 0));
+	cr_assert(!ledger_epoch_anchored(l, 1));
+	cr_assert_eq(ledger_anchor(l)->index, 2);
+	cr_assert_eq(ledger_anchor(l)->hash[0], 2);
 }
 
 /* The anchor never goes back, is never ahead of the log, and one place in
@@ -315,8 +324,7 @@ Test(ledger, effective_is_for_ever)
 	ok(generation(1));
 	ok(member("a", 1));
 	ok(epoch(0, 0));
-	ok(revoked("a"));
-	ok(anchored(1, 4, 1));
+	ok(anchored(1, 3, 1));
 	ok(generation(2));
 	ok(anchored(2, 1, 1));
 	for (int i = 0; i < 2; i++) {
@@ -324,7 +332,6 @@ Test(ledger, effective_is_for_ever)
 
 		cr_assert_eq(ledger_anchor(l)->index, 1);
 		cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_ACTIVE);
-		cr_assert(ledger_slot(l, "a")->revocation_effective);
 		/* And once more after a snapshot. */
 		cr_assert_eq(ledger_snapshot(l, &b), ERR_OK);
 		cr_assert_eq(ledger_restore(l, buf_view(&b)), ERR_OK);
@@ -389,31 +396,6 @@ Test(ledger, members_are_bounded)
 	cr_assert_null(ledger_slot(l, "t"));
 }
 
-/* A revoked slot is never taken again, from the entry on; the revocation is
- * effective once anchored. */
-Test(ledger, revocation)
-{
-	denied(revoked("a"), REASON_NOT_MEMBER);
-	ok(generation(1));
-	ok(member("a", 1));
-	ok(epoch(0, 0));
-	ok(revoked("a"));
-	exists(revoked("a"));
-	cr_assert(ledger_slot(l, "a")->present); /* its removal is LEFT's */
-	cr_assert(ledger_slot(l, "a")->revoked);
-	cr_assert(!ledger_slot(l, "a")->revocation_effective);
-	cr_assert_eq(ledger_slot(l, "a")->revoked_at, 5);
-	denied(member("a", 1), REASON_SEAT);
-	denied(handover(0, "a", 1), REASON_SEAT);
-	ok(anchored(1, 4, 1));
-	cr_assert(!ledger_slot(l, "a")->revocation_effective);
-	ok(anchored(1, 5, 1));
-	cr_assert(ledger_slot(l, "a")->revocation_effective);
-	ok(left("a", 1));
-	denied(member("a", 2), REASON_SEAT);
-	exists(revoked("a"));
-}
-
 /* Roots are handed to present members only. */
 Test(ledger, handover_to_members)
 {
@@ -429,7 +411,7 @@ Test(ledger, handover_to_members)
 	denied(handover(0, "a", 1), REASON_NOT_MEMBER);
 }
 
-/* Only a success of EPOCH or REVOKE moves the critical index. */
+/* Only a success of EPOCH moves the critical index. */
 Test(ledger, critical_index)
 {
 	cr_assert_eq(ledger_critical_index(l), 0);
@@ -442,12 +424,12 @@ Test(ledger, critical_index)
 	exists(epoch(0, 0));
 	denied(epoch(0, 1), REASON_ROOT_MISMATCH);
 	cr_assert_eq(ledger_critical_index(l), 4);
-	ok(revoked("a"));
-	cr_assert_eq(ledger_critical_index(l), 7);
-	exists(revoked("a"));
-	cr_assert_eq(ledger_critical_index(l), 7);
+	ok(anchored(1, 4, 1));
 	ok(epoch(1, 1));
-	cr_assert_eq(ledger_critical_index(l), 9);
+	cr_assert_eq(ledger_critical_index(l), 8);
+	ok(anchored(1, 8, 1));
+	ok(follows(1, LEDGER_EPOCH_ACTIVE));
+	cr_assert_eq(ledger_critical_index(l), 8);
 }
 
 /* The chain's floor goes up, and a block has one hash. */
@@ -660,8 +642,8 @@ chain(uint8_t head[static 32], const struct ledger_audit *a)
 Test(ledger, audit_log)
 {
 	static const enum command_kind want[] = { COMMAND_GENERATION,
-		COMMAND_MEMBER, COMMAND_EPOCH, COMMAND_HANDOVER, COMMAND_REVOKE,
-		COMMAND_LEFT, COMMAND_ANCHORED };
+		COMMAND_MEMBER, COMMAND_EPOCH, COMMAND_HANDOVER, COMMAND_LEFT,
+		COMMAND_ANCHORED, COMMAND_EPOCH_STATE };
 	uint8_t head[32] = { 0 }, got[32];
 	struct ledger_audit a;
 
@@ -678,9 +660,10 @@ Test(ledger, audit_log)
 	ok(epoch(0, 0));
 	denied(epoch(0, 1), REASON_ROOT_MISMATCH);
 	ok(handover(0, "a", 1));
-	ok(revoked("a"));
 	ok(left("a", 1));
 	ok(anchored(1, 9, 1));
+	ok(follows(0, LEDGER_EPOCH_TAINTED));
+	exists(follows(0, LEDGER_EPOCH_TAINTED));
 	cr_assert_eq(ledger_audit_count(l), sizeof want / sizeof want[0]);
 	for (uint64_t n = 1; n <= ledger_audit_count(l); n++) {
 		struct command c;
@@ -746,7 +729,7 @@ some_of_all(void)
 	ok(member("b", 3));
 	ok(epoch(1, 1));
 	ok(handover(1, "b", 3));
-	ok(revoked("a"));
+	ok(follows(0, LEDGER_EPOCH_TAINTED));
 	ok(block_floor(9, 9));
 	ok(tcb_floor("y", 3));
 	ok(tcb_floor("x", 4));
@@ -831,7 +814,8 @@ Test(ledger, snapshot_numbers_agree)
 		size_t at;
 		uint64_t v;
 	} bad[] = {
-		{ 3, 9 }, /* the index: below that of the revocation */
+		{ 3, 7 }, /* the index: below that of epoch 1 */
+		{ 115, 9 }, /* hand-overs: more than the audit log */
 		{ 11, 0 }, /* the generation: below the anchor's */
 		{ 11, 17 }, /* ... above the index */
 		{ 19, 0 }, /* the anchor's: none, yet an index */
@@ -867,14 +851,12 @@ Test(ledger, snapshot_members_agree)
 		size_t at; /* behind the slot's name, "b" */
 		uint64_t v;
 	} bad[] = {
-		{ 97, 7 }, /* revoked with the entry of its life */
-		{ 97, 17 }, /* ... or behind the last entry */
-		{ 105, 0 }, /* since no entry */
-		{ 105, 17 }, /* ... or one behind the last */
-		{ 105, 3 }, /* ... or the entry of slot "a" */
-		{ 113, 0 }, /* no life */
-		{ 113, 5 }, /* more lives than entries */
-		{ 113, 3 }, /* more lives than the audit log */
+		{ 98, 0 }, /* since no entry */
+		{ 98, 17 }, /* ... or one behind the last */
+		{ 98, 3 }, /* ... or the entry of slot "a" */
+		{ 106, 0 }, /* no life */
+		{ 106, 5 }, /* more lives than entries */
+		{ 106, 3 }, /* more lives than the audit log */
 	};
 	struct buf b;
 	uint8_t old[8], *p;
@@ -893,6 +875,13 @@ Test(ledger, snapshot_members_agree)
 	p[96] = 2; /* present: neither no nor yes */
 	not_restored(b.p, b.len, "present", 0);
 	p[96] = 1;
+	p[97] = 3; /* held: none of the three */
+	not_restored(b.p, b.len, "held", 0);
+	p[96] = 0;
+	p[97] = 2; /* held by who left */
+	not_restored(b.p, b.len, "held", 1);
+	p[96] = 1;
+	p[97] = 0;
 	p[0] = 2; /* the life that holds slot "a" */
 	not_restored(b.p, b.len, "incarnation", 0);
 	buf_fini(&b);
@@ -952,7 +941,7 @@ Test(ledger, restored_is_equal)
 	some_of_all();
 	cr_assert_eq(ledger_digest(l, before), ERR_OK);
 	b = snapshot();
-	ok(epoch(2, 2));
+	ok(left("b", 3));
 	ok(increment(5, "q", 0, 1));
 	cr_assert_eq(ledger_restore(l, buf_view(&b)), ERR_OK);
 	cr_assert_eq(ledger_digest(l, after), ERR_OK);
@@ -960,13 +949,15 @@ Test(ledger, restored_is_equal)
 	again = snapshot();
 	cr_assert_eq(again.len, b.len);
 	cr_assert_arr_eq(again.p, b.p, b.len);
-	cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_ACTIVE);
+	cr_assert_eq(ledger_epoch(l, 0)->state, LEDGER_EPOCH_TAINTED);
 	cr_assert_eq(ledger_epoch(l, 1)->state, LEDGER_EPOCH_PREPARED);
 	cr_assert_eq(ledger_slot(l, "b")->lives, 2);
-	cr_assert(!ledger_slot(l, "a")->revocation_effective);
-	cr_assert_eq(ledger_critical_index(l), 10);
+	cr_assert_eq(ledger_n_handovers(l), 1);
+	cr_assert_eq(ledger_critical_index(l), 8);
 	ok(anchored(1, 10, 1));
-	cr_assert(ledger_slot(l, "a")->revocation_effective);
+	cr_assert(ledger_epoch_anchored(l, 1));
+	cr_assert_eq(ledger_epoch(l, 1)->state, LEDGER_EPOCH_PREPARED);
+	ok(follows(1, LEDGER_EPOCH_ACTIVE));
 	cr_assert_eq(ledger_epoch(l, 1)->state, LEDGER_EPOCH_ACTIVE);
 	buf_fini(&again);
 	buf_fini(&b);
@@ -979,6 +970,25 @@ below(unsigned n)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	return (unsigned)(seed >> 33) % n;
+}
+
+/* Of the newest epoch, or one before; of a key that it may have. */
+static struct command
+any_state(const char *slot, uint8_t v)
+{
+	uint64_t n = ledger_n_epochs(l) - below(2);
+	struct command c = command(COMMAND_EPOCH_STATE);
+	struct command h = command(COMMAND_HELD);
+	const struct ledger_epoch *e = ledger_epoch(l, n - 1);
+
+	c.u.epoch_state.number = h.u.held.number = n - 1;
+	c.u.epoch_state.k256 = h.u.held.k256 =
+	    e != NULL ? e->pub.k256 : keys[0].k256;
+	c.u.epoch_state.state =
+	    LEDGER_EPOCH_ACTIVE + (below(4) == 0 ? below(3) : 0);
+	strcpy(h.u.held.slot, slot);
+	h.u.held.incarnation[0] = (uint8_t)(2 * v);
+	return below(2) == 0 || n == 1 ? c : h;
 }
 
 static struct command
@@ -1009,8 +1019,7 @@ any_command(void)
 	case 9:
 		return tcb_floor(s, below(100));
 	case 10:
-		return below(40) == 0 ? revoked(s)
-				      : increment(v, s, below(3), v);
+		return any_state(s, v);
 	default:
 		return increment(v, s,
 		    ledger_counter_get(l, (uint8_t[20]){ v }, s),

@@ -179,7 +179,7 @@ Test(metrics, values)
 		.links_bytes = 44,
 		.links_received = 45 };
 	cluster.effective[COMMAND_INCREMENT] = 51;
-	cluster.effective[COMMAND_REVOKE] = 52;
+	cluster.effective[COMMAND_LAST] = 52;
 	has("kms_raft_generation 2");
 	has("kms_raft_term 7");
 	has("kms_raft_last_index 11");
@@ -212,7 +212,7 @@ Test(metrics, values)
 	has("kms_links_sent_bytes_total 44");
 	has("kms_links_received_total 45");
 	has("kms_commands_total{kind=\"increment\"} 51");
-	has("kms_commands_total{kind=\"revoke\"} 52");
+	has("kms_commands_total{kind=\"epoch_state\"} 52");
 	has("kms_commands_total{kind=\"epoch\"} 0");
 	cluster.fenced = cluster.disk_failed = cluster.self_denied = true;
 	has("kms_fenced 1");
