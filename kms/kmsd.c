@@ -321,7 +321,7 @@ open_admin(struct node *n)
 		.self = n->self,
 		.server = n->server,
 		.metrics = &n->metrics,
-		.floors = verifier_floors(n->verifier),
+		.verifier = n->verifier,
 		.simulated_root = buf_view(&n->simulated_root) };
 
 	return admin_start(&n->admin, &ao);

@@ -79,6 +79,12 @@ verifier_cache_stats(struct dcap_cache_stats *out, struct verifier *v)
 	dcap_cache_stats(out, v->cache);
 }
 
+void
+verifier_pccs_stats(struct pccs_stats *out, struct verifier *v)
+{
+	pccs_stats(out, v->pccs);
+}
+
 static enum err
 check_bounds(const struct evidence *e, struct refusal *why)
 {

@@ -10,6 +10,7 @@
 #include "common/attest/bootinfo.h"
 #include "common/attest/dcap.h"
 #include "common/attest/evalfloor.h"
+#include "common/attest/pccs.h"
 #include "common/base/limits.h"
 
 struct evidence {
@@ -48,6 +49,7 @@ void verifier_free(struct verifier *v);
 struct evalfloor *verifier_floors(struct verifier *v);
 /* What the caches hold, for status and tests. */
 void verifier_cache_stats(struct dcap_cache_stats *out, struct verifier *v);
+void verifier_pccs_stats(struct pccs_stats *out, struct verifier *v);
 
 /* verifier_check verifies the evidence in full: quote, collateral, policy,
  * evaluation numbers, report data (equal to `report_data`), event log, OS

@@ -10,6 +10,8 @@
 #define CACHE_ENTRIES 32 /* platform types; the oldest use is evicted */
 #define DAY_S (24 * 3600)
 #define RETRY_MAX_S 600 /* between attempts while an old bundle serves */
+#define UNKNOWN_ENTRIES 64 /* platforms that no provider knows */
+#define UNKNOWN_S 60 /* for how long that is believed */
 
 struct entry {
 	bool used;
@@ -18,6 +20,11 @@ struct entry {
 	int64_t refresh_at;
 	uint64_t last_use;
 	size_t provider; /* whose it is */
+};
+
+struct unknown {
+	struct pccs_key key;
+	int64_t until; /* 0: a free place */
 };
 
 struct provider {
@@ -29,6 +36,8 @@ struct pccs {
 	pthread_mutex_t lock; /* guards all below; not held while fetching */
 	struct entry entry[CACHE_ENTRIES];
 	uint64_t uses;
+	struct unknown unknown[UNKNOWN_ENTRIES];
+	struct pccs_stats stats;
 	struct provider provider[LIMIT_PCCS];
 	size_t first; /* the provider to ask first */
 	/* Never change: */
@@ -54,10 +63,11 @@ refresh_time(const struct pccs_bundle *n, int64_t now)
 	return at - (at - now) / 8 * chance / UINT16_MAX;
 }
 
-/* Asks one provider after the other; the last refusal is reported. */
+/* Asks one provider after the other; the last refusal is reported.
+ * `*unknown`: one of them said that there is no such platform. */
 static enum err
-fetch_entry(struct entry *n, struct pccs *p, const struct pccs_key *k,
-    int64_t now, struct refusal *why)
+fetch_entry(struct entry *n, bool *unknown, struct pccs *p,
+    const struct pccs_key *k, int64_t now, struct refusal *why)
 {
 	enum err e = ERR_AGAIN;
 	struct pccs_trouble trouble;
@@ -66,6 +76,7 @@ fetch_entry(struct entry *n, struct pccs *p, const struct pccs_key *k,
 
 	(void)pthread_mutex_lock(&p->lock);
 	first = p->first;
+	*unknown = false;
 	(void)pthread_mutex_unlock(&p->lock);
 	for (size_t i = 0; i < p->n_providers; i++) {
 		at = (first + i) % p->n_providers;
@@ -78,7 +89,9 @@ fetch_entry(struct entry *n, struct pccs *p, const struct pccs_key *k,
 		asked = true;
 		e = pccs_bundle_fetch(&n->b, &trouble, k, p->provider[at].url,
 		    p->insecure_tls, now, why);
+		*unknown |= trouble.unknown;
 		(void)pthread_mutex_lock(&p->lock);
+		p->stats.fetches++;
 		if (e == ERR_OK)
 			p->first = at;
 		else if (trouble.pause_s > 0)
@@ -101,15 +114,20 @@ fetch_entry(struct entry *n, struct pccs *p, const struct pccs_key *k,
 
 /* ---- the cache; all with the lock held ---- */
 
+static bool
+same(const struct pccs_key *a, const struct pccs_key *b)
+{
+	return a->tee == b->tee && a->platform_ca == b->platform_ca &&
+	    memcmp(a->fmspc, b->fmspc, 6) == 0;
+}
+
 static struct entry *
 find(struct pccs *p, const struct pccs_key *k)
 {
 	for (size_t i = 0; i < CACHE_ENTRIES; i++) {
 		struct entry *n = &p->entry[i];
 
-		if (n->used && n->key.tee == k->tee &&
-		    n->key.platform_ca == k->platform_ca &&
-		    memcmp(n->key.fmspc, k->fmspc, 6) == 0) {
+		if (n->used && same(&n->key, k)) {
 			n->last_use = ++p->uses;
 			return n;
 		}
@@ -155,6 +173,43 @@ keep(struct pccs *p, struct entry *fresh)
 	*at = *fresh;
 	at->last_use = ++p->uses;
 	return at;
+}
+
+/* Whose platform a quote is was read from it before anything of it is
+ * verified: strangers can name any.  The same one is not asked for again at
+ * once; the next is in the oldest one's place. */
+static bool
+is_unknown(const struct pccs *p, const struct pccs_key *k, int64_t now)
+{
+	for (size_t i = 0; i < UNKNOWN_ENTRIES; i++) {
+		const struct unknown *u = &p->unknown[i];
+
+		/* A clock that goes back ends it too. */
+		if (u->until > now && u->until - now <= UNKNOWN_S &&
+		    same(&u->key, k))
+			return true;
+	}
+	return false;
+}
+
+static void
+unknown_forget(struct pccs *p, const struct pccs_key *k)
+{
+	for (size_t i = 0; i < UNKNOWN_ENTRIES; i++)
+		if (same(&p->unknown[i].key, k))
+			p->unknown[i] = (struct unknown){ 0 };
+}
+
+static void
+unknown_keep(struct pccs *p, const struct pccs_key *k, int64_t now)
+{
+	struct unknown *at = &p->unknown[0];
+
+	unknown_forget(p, k);
+	for (size_t i = 1; i < UNKNOWN_ENTRIES; i++)
+		if (p->unknown[i].until < at->until)
+			at = &p->unknown[i];
+	*at = (struct unknown){ .key = *k, .until = now + UNKNOWN_S };
 }
 
 /* ---- public ---- */
@@ -237,6 +292,7 @@ pccs_get_for(struct pccs *p, struct collateral *out, enum tee_kind tee,
 {
 	struct pccs_key k = { .tee = tee, .platform_ca = platform_ca };
 	struct entry *n, fresh = { 0 };
+	bool unknown;
 	enum err e;
 
 	if (tee != TEE_TDX && tee != TEE_SGX)
@@ -249,10 +305,17 @@ pccs_get_for(struct pccs *p, struct collateral *out, enum tee_kind tee,
 		(void)pthread_mutex_unlock(&p->lock);
 		return e;
 	}
+	if (!usable(n, now) && is_unknown(p, &k, now)) {
+		p->stats.unknown++;
+		(void)pthread_mutex_unlock(&p->lock);
+		(void)refuse(why, REASON_COLLATERAL_MISSING,
+		    "platform not known (404) less than %d s ago", UNKNOWN_S);
+		return ERR_AGAIN;
+	}
 	(void)pthread_mutex_unlock(&p->lock);
 
 	/* Two workers may fetch the same at once: harmless, and rare. */
-	e = fetch_entry(&fresh, p, &k, now, why);
+	e = fetch_entry(&fresh, &unknown, p, &k, now, why);
 	(void)pthread_mutex_lock(&p->lock);
 	n = find(p, &k);
 	if (e == ERR_OK && usable(n, now) && older(&fresh, n)) {
@@ -260,6 +323,10 @@ pccs_get_for(struct pccs *p, struct collateral *out, enum tee_kind tee,
 		drop(&fresh);
 		e = ERR_AGAIN;
 	}
+	if (e == ERR_OK)
+		unknown_forget(p, &k);
+	else if (unknown && !usable(n, now))
+		unknown_keep(p, &k, now);
 	if (e == ERR_OK)
 		e = pccs_bundle_copy(out, &keep(p, &fresh)->b);
 	else
@@ -287,5 +354,13 @@ pccs_forget(struct pccs *p, const uint8_t fmspc[static 6], bool platform_ca)
 		p->first = (n->provider + 1) % p->n_providers;
 		drop(n);
 	}
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+pccs_stats(struct pccs_stats *out, struct pccs *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	*out = p->stats;
 	(void)pthread_mutex_unlock(&p->lock);
 }

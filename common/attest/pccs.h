@@ -9,7 +9,11 @@
  *
  * Several providers are asked in turn, each for a whole bundle; the first
  * that gives one in date is asked first again.  One that answers "too many
- * requests" is left alone for as long as it says, at most an hour. */
+ * requests" is left alone for as long as it says, at most an hour.
+ *
+ * A platform that a provider does not know, while none has it, is not asked
+ * for again within a minute (the last 64 such are remembered): whoever
+ * connects names a platform before anything it shows is verified. */
 #ifndef COMMON_ATTEST_PCCS_H
 #define COMMON_ATTEST_PCCS_H
 
@@ -45,5 +49,12 @@ enum err pccs_get_for(struct pccs *p, struct collateral *out, enum tee_kind tee,
  * provider it came from is asked last the next time. */
 void pccs_forget(
     struct pccs *p, const uint8_t fmspc[static 6], bool platform_ca);
+
+/* Since the beginning. */
+struct pccs_stats {
+	uint64_t fetches; /* bundles asked of a provider */
+	uint64_t unknown; /* refused without asking: not known a moment ago */
+};
+void pccs_stats(struct pccs_stats *out, struct pccs *p);
 
 #endif

@@ -230,8 +230,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
 	    (e = json_set_new(root, "policy",
 		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
-	    (e = json_set_new(root, "eval_floors", floors_json(a->o.floors))) !=
-		ERR_OK ||
+	    (e = json_set_new(root, "eval_floors",
+		 floors_json(verifier_floors(a->o.verifier)))) != ERR_OK ||
 	    (e = json_set_new(
 		 root, "peers", clusterpage_peers(a->o.cluster))) != ERR_OK ||
 	    (e = json_set_u64(root, "sessions", cs->sessions_open)) != ERR_OK ||
@@ -265,6 +265,7 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	struct links_peer peer[KMSD_PEERS];
 	struct gate_stats gs;
 	struct metrics_cluster mc;
+	struct pccs_stats ps;
 	struct metrics_gauges g = {
 		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY &&
 		    cluster_serves(a->o.cluster, NULL) == ERR_OK,
@@ -283,6 +284,9 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	size_t n = links_peers(cluster_links(a->o.cluster), peer, KMSD_PEERS);
 
 	gate_stats(a->o.gate, &gs);
+	verifier_pccs_stats(&ps, a->o.verifier);
+	g.collateral_fetches = ps.fetches;
+	g.collateral_unknown = ps.unknown;
 	clusterpage_metrics(a->o.cluster, &mc);
 	for (size_t i = 0; i < n; i++)
 		g.peers_connected += peer[i].connected;

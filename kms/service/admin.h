@@ -21,7 +21,7 @@ struct admin_options {
 	struct self *self;
 	struct channel_server *server;
 	struct metrics *metrics;
-	struct evalfloor *floors;
+	struct verifier *verifier;
 	struct bytes simulated_root; /* DER, or empty */
 };
 

@@ -275,6 +275,12 @@ metrics_render(
 	if (e == ERR_OK)
 		e = render_latency(out, m);
 	p = (struct page){ .out = out, .e = e };
+	counter(&p, "kms_collateral_fetches_total",
+	    "Times that a provider was asked for a platform's collateral.",
+	    g->collateral_fetches);
+	counter(&p, "kms_collateral_unknown_total",
+	    "Platforms refused without asking: not known a moment ago.",
+	    g->collateral_unknown);
 	if (g->cluster != NULL) {
 		render_log(&p, g->cluster);
 		render_trust(&p, g->cluster);

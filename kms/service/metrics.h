@@ -62,6 +62,7 @@ struct metrics_gauges {
 	int64_t chain_age_s; /* -1: none seen */
 	uint64_t sessions, half_open;
 	uint64_t records, epochs, peers_connected;
+	uint64_t collateral_fetches, collateral_unknown; /* pccs.h */
 	const uint64_t *channel_refusals;
 	const uint64_t *gate_refusals;
 	const struct metrics_cluster *cluster;

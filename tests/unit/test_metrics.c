@@ -119,6 +119,15 @@ Test(metrics, no_cluster)
 	cr_assert_not_null(strstr((const char *)page.p, "kms_ready 0"));
 }
 
+/* What strangers cost a PCCS, and what they did not. */
+Test(metrics, collateral)
+{
+	g.collateral_fetches = 3;
+	g.collateral_unknown = 5;
+	has("kms_collateral_fetches_total 3");
+	has("kms_collateral_unknown_total 5");
+}
+
 /* What never was is -1, not a small age. */
 Test(metrics, never)
 {

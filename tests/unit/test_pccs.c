@@ -512,6 +512,140 @@ Test(pccs, cache_is_bounded)
 	collateral_fini(&c);
 }
 
+/* Asks for a platform of our own making, and says how often that was asked. */
+static unsigned
+ask_for(unsigned fmspc, bool platform_ca, int64_t at, enum err want)
+{
+	struct collateral c = { 0 };
+	struct refusal why = { 0 };
+	unsigned before = asked;
+
+	cr_assert_eq(pccs_get(client, &c, (uint8_t[6]){ 9, (uint8_t)fmspc },
+			 platform_ca, at, &why),
+	    want);
+	if (want != ERR_OK) {
+		cr_assert_eq(why.code, REASON_COLLATERAL_MISSING);
+		cr_assert_not_null(strstr(why.detail, "404"), "%s", why.detail);
+	}
+	collateral_fini(&c);
+	return asked - before;
+}
+
+/* A platform that the provider does not know is asked for once a minute,
+ * however often strangers name it; others are not held up by it. */
+Test(pccs, unknown_platform)
+{
+	const int64_t at = SIMWORLD_NOW;
+	struct pccs_stats s;
+
+	mode = MODE_STATUS;
+	mode_status = 404;
+	mode_path = "/tcb";
+	cr_assert_eq(ask_for(1, true, at, ERR_AGAIN), 4);
+	for (int i = 0; i < 60; i++)
+		cr_assert_eq(ask_for(1, true, at + i, ERR_AGAIN), 0);
+	pccs_stats(&s, client);
+	cr_assert_eq(s.fetches, 1);
+	cr_assert_eq(s.unknown, 60);
+	/* Another platform, the other CA, and a clock that went back. */
+	cr_assert_eq(ask_for(2, true, at, ERR_AGAIN), 4);
+	cr_assert_eq(ask_for(1, false, at, ERR_AGAIN), 4);
+	cr_assert_eq(ask_for(1, true, at - 1, ERR_AGAIN), 4);
+	/* Then it is known: there within the minute, at the latest. */
+	mode = MODE_PASS;
+	cr_assert_eq(ask_for(1, true, at + 58, ERR_AGAIN), 0);
+	cr_assert_eq(ask_for(1, true, at + 59, ERR_OK), 4);
+	cr_assert_eq(ask_for(1, true, at + 59, ERR_OK), 0);
+	cr_assert_eq(ask_for(3, true, at, ERR_OK), 4);
+	/* The CA's own document says so too. */
+	mode = MODE_STATUS;
+	mode_path = "/pckcrl";
+	cr_assert_eq(ask_for(4, true, at, ERR_AGAIN), 4);
+	cr_assert_eq(ask_for(4, true, at, ERR_AGAIN), 0);
+}
+
+/* What is not about the platform is not remembered of it. */
+Test(pccs, not_the_platforms_fault)
+{
+	static const struct {
+		unsigned status;
+		const char *path;
+	} row[] = { { 404, "/identity" }, { 404, "/rootcacrl" },
+		{ 500, "/tcb" }, { 410, "/tcb" }, { 503, "/pckcrl" } };
+	struct refusal why;
+	unsigned before;
+
+	mode = MODE_STATUS;
+	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+		mode_status = row[i].status;
+		mode_path = row[i].path;
+		for (int j = 0; j < 2; j++) {
+			before = asked;
+			cr_assert_eq(get(SIMWORLD_NOW, &why), ERR_AGAIN);
+			cr_assert_eq(asked, before + 4);
+		}
+	}
+}
+
+/* A provider that has forgotten a platform takes nothing away while there is
+ * collateral of it; once that is over the platform is unknown. */
+Test(pccs, unknown_while_an_old_one_serves)
+{
+	int64_t end = SIMWORLD_NOW - 3600 + 30 * DAY;
+
+	cr_assert_eq(ask_for(1, true, SIMWORLD_NOW, ERR_OK), 4);
+	mode = MODE_STATUS;
+	mode_status = 404;
+	mode_path = "/tcb";
+	cr_assert_eq(ask_for(1, true, end - 100, ERR_OK), 4);
+	cr_assert_eq(ask_for(1, true, end - 99, ERR_OK), 0);
+	cr_assert_eq(ask_for(1, true, end + 1, ERR_AGAIN), 4);
+	cr_assert_eq(ask_for(1, true, end + 2, ERR_AGAIN), 0);
+}
+
+/* The last 64 are remembered; the 65th takes the oldest one's place, and a
+ * hundred more cost no memory. */
+Test(pccs, unknown_is_bounded)
+{
+	mode = MODE_STATUS;
+	mode_status = 404;
+	mode_path = "/tcb";
+	for (unsigned i = 0; i < 64; i++)
+		cr_assert_eq(
+		    ask_for(i, true, SIMWORLD_NOW + (i > 0), ERR_AGAIN), 4);
+	cr_assert_eq(ask_for(0, true, SIMWORLD_NOW + 1, ERR_AGAIN), 0);
+	cr_assert_eq(ask_for(64, true, SIMWORLD_NOW + 2, ERR_AGAIN), 4);
+	for (unsigned i = 1; i <= 64; i++)
+		cr_assert_eq(ask_for(i, true, SIMWORLD_NOW + 2, ERR_AGAIN), 0);
+	cr_assert_eq(ask_for(0, true, SIMWORLD_NOW + 2, ERR_AGAIN), 4);
+}
+
+/* One provider does not know it, the next does: it is known. */
+Test(pccs, unknown_to_one_of_two)
+{
+	char url[2][64];
+	const char *list[] = { url[0], url[1] };
+	struct pccs *p = NULL;
+	struct collateral c = { 0 };
+	struct refusal why = { 0 };
+
+	(void)snprintf(url[0], sizeof url[0], "http://127.0.0.1:%u",
+	    (unsigned)httpd_port(proxy));
+	(void)snprintf(url[1], sizeof url[1], "http://127.0.0.1:%u",
+	    (unsigned)pccs_server_port(server));
+	cr_assert_eq(pccs_new_many(&p, list, 2, false), ERR_OK);
+	mode = MODE_STATUS;
+	mode_status = 404;
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(
+		    pccs_get(p, &c, SIM_FMSPC, true, SIMWORLD_NOW, &why),
+		    ERR_OK, "%s", why.detail);
+		collateral_fini(&c);
+		pccs_forget(p, SIM_FMSPC, true);
+	}
+	pccs_free(p);
+}
+
 /* Only http and https, of sane length; a dead server is "not now". */
 Test(pccs, bad_urls)
 {
