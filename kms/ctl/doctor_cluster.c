@@ -340,7 +340,16 @@ how_to_recover(struct doctor *d, const struct offers *o, unsigned seats)
 	char where[WHERE_MAX];
 
 	doctor_where(d, true, where, sizeof where);
-	if (json_is_string(order)) {
+	/* A member that gave way may have brought a newer disk. */
+	if (json_is_string(order) && o->best != NULL && o->usable >= needed) {
+		doctor_do(d,
+		    "%s is named to recover: wait until it has announced and "
+		    "opened the next generation (or kmsctl anchor recover "
+		    "--clear %s).  If that life is over, or waits with "
+		    "not_best: kmsctl anchor recover 0x%s %s",
+		    json_string_value(order), where,
+		    fleet_str(o->best, "incarnation"), where);
+	} else if (json_is_string(order)) {
 		doctor_do(d,
 		    "%s is named to recover: wait until it has announced and "
 		    "opened the next generation (or kmsctl anchor recover "
@@ -357,6 +366,16 @@ how_to_recover(struct doctor *d, const struct offers *o, unsigned seats)
 		    "enough members run, and elect a leader once they reach "
 		    "each other: look at the network between them; do not "
 		    "restart them");
+	} else if (o->members > 0 && o->best != NULL &&
+	    o->usable + o->members >= needed) {
+		doctor_do(d,
+		    "if the others still run and are only cut off, bring back "
+		    "the network.  If they have ended, their quorum is gone: "
+		    "kmsctl anchor recover 0x%s %s, upon which %s gives way "
+		    "within a minute, and its disk counts (or restart %s "
+		    "first); then ask the doctor again",
+		    fleet_str(o->best, "incarnation"), where, o->running,
+		    o->running);
 	} else if (o->members > 0) {
 		doctor_do(d,
 		    "if the others still run and are only cut off, bring back "

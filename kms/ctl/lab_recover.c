@@ -9,12 +9,14 @@
 
 #define READY_MS 120000
 #define LOOK_MS 2000
+#define NAME_AGAIN_MS 10000 /* an order is seen, and a disk offered */
 /* A leader is elected, and a newcomer let in, well within this. */
 #define LEADERLESS_MS 4000
 
 /* What the listed nodes say of themselves at one moment. */
 struct look {
-	unsigned listed, up, joining, recovering, ready;
+	unsigned listed, up, joining, learning, recovering, ready;
+	unsigned lost; /* members that no quorum has confirmed */
 	bool only_ready, only_up;
 	/* The newest log among those that join. */
 	char best[LAB_NAME_MAX];
@@ -57,6 +59,15 @@ compare_head(struct look *k, const struct lab_node *n, const json_t *row)
 	k->index = index;
 }
 
+/* A member of a cluster that may be no more. */
+static bool
+is_lost(const json_t *cluster)
+{
+	const json_t *age = json_object_get(cluster, "confirmed_age_ms");
+
+	return !json_is_integer(age) || json_integer_value(age) > LEADERLESS_MS;
+}
+
 static void
 look_at(struct look *k, const struct lab_node *n, const struct lab_node *only)
 {
@@ -74,7 +85,11 @@ look_at(struct look *k, const struct lab_node *n, const struct lab_node *only)
 		k->only_up = true;
 	(void)json_get_str(&phase, v, "phase");
 	cluster = json_object_get(v, "cluster");
-	if (strcmp(phase, "ready") == 0) {
+	if (strcmp(phase, "ready") == 0 && is_lost(cluster)) {
+		k->lost++;
+	} else if (strcmp(phase, "learning") == 0 && is_lost(cluster)) {
+		k->learning++;
+	} else if (strcmp(phase, "ready") == 0) {
 		k->ready++;
 		k->only_ready |= n == only;
 	} else if (strcmp(phase, "recovering") == 0) {
@@ -120,8 +135,9 @@ lab_await_ready(
 {
 	struct ctl_wait w = ctl_wait(
 	    c, only != NULL ? only->name : "the nodes to be ready", READY_MS);
-	uint64_t leaderless = 0;
-	bool named = false, stuck;
+	uint64_t leaderless = 0; /* since; after an order, in a while */
+	uint8_t named[INCARNATION_ID_LEN] = { 0 };
+	bool stuck;
 	struct look k;
 	enum ctl_exit rc;
 
@@ -133,16 +149,20 @@ lab_await_ready(
 		if (only != NULL ? k.only_ready : k.ready == k.listed)
 			return CTL_OK;
 		/* Nobody that is here finds a leader, and for how long? */
-		if (k.joining < k.up || k.up == 0)
+		if (k.joining + k.lost + k.learning < k.up || k.joining == 0)
 			leaderless = 0;
 		else if (leaderless == 0)
 			leaderless = clock_mono_ms();
 		stuck = leaderless != 0 &&
-		    clock_mono_ms() - leaderless >= LEADERLESS_MS;
-		if (stuck && !named && k.up == k.listed) {
+		    clock_mono_ms() >= leaderless + LEADERLESS_MS;
+		/* The first time, and when a member that gave way to the
+		 * order has brought a newer disk. */
+		if (stuck && k.up == k.listed &&
+		    memcmp(named, k.incarnation, sizeof named) != 0) {
 			if ((rc = name_one(c, l, &k)) != CTL_OK)
 				return rc;
-			named = true;
+			memcpy(named, k.incarnation, sizeof named);
+			leaderless = clock_mono_ms() + NAME_AGAIN_MS;
 		}
 		if (stuck && only != NULL && k.only_up && k.up < k.listed) {
 			ctl_note(c,

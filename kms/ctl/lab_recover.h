@@ -3,7 +3,9 @@
  * When no quorum of live nodes is left, nobody serves until the operators
  * name a node on chain (raft-nng-rollback.md, P6).  In the lab they trust
  * their own disks: the node with the newest log is named once all listed
- * nodes are there. */
+ * nodes are there.  A member of the lost cluster that still runs gives way to
+ * that order (up to demote_ms, 30 s, after it was confirmed last); if its
+ * disk is newer then, it is named. */
 #ifndef KMS_CTL_LAB_RECOVER_H
 #define KMS_CTL_LAB_RECOVER_H
 

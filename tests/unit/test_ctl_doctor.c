@@ -435,6 +435,8 @@ Test(ctl_doctor, recover)
 	/* Once somebody is named, naming is not repeated. */
 	set(json_object_get(fleet, "chain"), "order", json_string("0xnamed"));
 	finds("cluster", "no_quorum", "0xnamed is named");
+	finds(
+	    "cluster", "no_quorum", "not_best: kmsctl anchor recover 0x" HEX_A);
 	/* Without a lab, what is to be filled in says so. */
 	set(json_object_get(fleet, "chain"), "order", json_null());
 	set(fleet, "lab", json_null());
@@ -478,6 +480,14 @@ Test(ctl_doctor, members_run)
 	all_offer();
 	set(at(0, "cluster", ""), "phase", json_string("member"));
 	finds("cluster", "no_quorum", "restart kms0");
+	finds("cluster", "no_quorum",
+	    "recover 0x" HEX_C " --sim DIR, upon which kms0 (log at 100) gives "
+	    "way");
+	/* As long as a disk is missing, there is nothing to order. */
+	down(2);
+	for (int i = 0; i < 2; i++)
+		set(row_of(i, 2), "role", json_string("absent"));
+	finds("cluster", "no_quorum", "start them, restart kms0");
 	set(at(1, "cluster", ""), "phase", json_string("member"));
 	set(json_array_get(at(0, "peers", ""), 0), "connected", json_false());
 	finds("cluster", "no_quorum", "do not restart them");
