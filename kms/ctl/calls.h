@@ -17,6 +17,7 @@
 #define CALL_ADD_OS_IMAGE 0x06a3ae96u
 #define CALL_REMOVE_OS_IMAGE 0x9425bac6u
 #define CALL_REGISTER_APP 0x17a1d80fu
+#define CALL_SET_ROOT_REGISTRY 0xf41781b2u
 #define CALL_HAS_KMS_MR 0xf6fe4f40u
 #define CALL_HAS_KMS_DEVICE 0x13eb9770u
 #define CALL_HAS_OS_IMAGE 0x9a4e1d18u
@@ -34,6 +35,7 @@
 #define CALL_ANY_DEVICE 0x3440a16au
 #define CALL_REQUIRE_TCB 0x0aa58c83u
 #define CALL_OWNER 0x8da5cb5bu
+#define CALL_ROOT_REGISTRY 0xb96b161cu
 
 /* Topic 0 of AppDeployedViaFactory(address indexed, address indexed). */
 extern const uint8_t calls_app_deployed_topic[32];

@@ -3,9 +3,9 @@
 
 #include "common/base/hex.h"
 #include "common/eth/abi.h"
+#include "kms/ctl/appname.h"
 #include "kms/ctl/calls.h"
 #include "kms/ctl/contract.h"
-#include "kms/ctl/lab.h"
 
 #define FINAL_MS 120000
 
@@ -40,33 +40,6 @@ need_hex(uint8_t *out, size_t len, const struct ctl *c, const char *what,
 		return CTL_OK;
 	return ctl_fail(c, CTL_USAGE, "%s: %.80s: must be %zu bytes in hex",
 	    what, text, len);
-}
-
-/* An app by address, or by its name in a simulated cluster. */
-static enum ctl_exit
-app_of(uint8_t out[static 20], const struct ctl *c, const struct args *a)
-{
-	const char *dir = args_get(a, "sim");
-	char why[LAB_WHY_MAX];
-	struct lab_app *app;
-	struct lab *l = NULL;
-	bool found = false;
-
-	if (hex_fixed(out, 20, a->pos[0]) == ERR_OK)
-		return CTL_OK;
-	if (dir == NULL)
-		return need_hex(out, 20, c, "app", a->pos[0]);
-	if (lab_load(&l, dir, why) != ERR_OK)
-		return ctl_fail(c, CTL_USAGE, "%s", why);
-	if ((app = lab_find_app(l, a->pos[0])) != NULL) {
-		memcpy(out, app->app_id, 20);
-		found = true;
-	}
-	lab_free(l);
-	if (!found)
-		return ctl_fail(c, CTL_USAGE, "%.80s: no such app in %.200s",
-		    a->pos[0], dir);
-	return CTL_OK;
 }
 
 /* One transaction, told with its hash and block. */
@@ -123,7 +96,7 @@ change(struct ctl *c, const struct args *a, bool allow)
 	enum err e;
 
 	if ((rc = contract_from_args(&k, c, a, true, false)) != CTL_OK ||
-	    (rc = app_of(tx.to, c, a)) != CTL_OK)
+	    (rc = appname_resolve(tx.to, c, a, a->pos[0])) != CTL_OK)
 		return rc;
 	if (strcmp(kind, "compose") == 0 || strcmp(kind, "device") == 0) {
 		bool compose = kind[0] == 'c';
@@ -188,7 +161,7 @@ run_register(struct ctl *c, const struct args *a)
 	json_t *told;
 
 	if ((rc = contract_from_args(&k, c, a, true, true)) != CTL_OK ||
-	    (rc = app_of(app, c, a)) != CTL_OK)
+	    (rc = appname_resolve(app, c, a, a->pos[0])) != CTL_OK)
 		return rc;
 	memcpy(tx.to, k.kms, sizeof tx.to);
 	if (calls_address(&tx.data, CALL_REGISTER_APP, app) != ERR_OK) {
@@ -300,7 +273,7 @@ run_show(struct ctl *c, const struct args *a)
 	enum err e = ERR_OK;
 
 	if ((rc = contract_from_args(&k, c, a, false, false)) != CTL_OK ||
-	    (rc = app_of(app, c, a)) != CTL_OK)
+	    (rc = appname_resolve(app, c, a, a->pos[0])) != CTL_OK)
 		goto done;
 	told_hex(told, "app_id", app, 20);
 	if (k.has_kms &&

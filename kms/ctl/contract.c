@@ -58,7 +58,8 @@ contract_from_args(struct contract *out, const struct ctl *c,
 	const char *sim = args_get(a, "sim"), *rpc = args_get(a, "rpc"),
 		   *kms = args_get(a, "kms"), *id = args_get(a, "chain-id"),
 		   *key = args_get(a, "key-file"),
-		   *anchor = args_get(a, "anchor");
+		   *anchor = args_get(a, "anchor"),
+		   *registry = args_get(a, "registry");
 	struct contract k = { .chain_id = 0 };
 	enum ctl_exit rc;
 
@@ -77,6 +78,12 @@ contract_from_args(struct contract *out, const struct ctl *c,
 			return ctl_fail(c, CTL_USAGE,
 			    "--anchor: must be an address (20 bytes in hex)");
 		k.has_anchor = true;
+	}
+	if (registry != NULL) {
+		if (hex_fixed(k.registry, 20, registry) != ERR_OK)
+			return ctl_fail(c, CTL_USAGE,
+			    "--registry: must be an address (20 bytes in hex)");
+		k.has_registry = true;
 	}
 	if (id != NULL &&
 	    (args_u64(&k.chain_id, id, INT64_MAX) != ERR_OK || k.chain_id == 0))
@@ -123,35 +130,61 @@ ask(struct rpc_reply *r, const struct contract *k, const char *method,
 }
 
 enum err
-contract_call(struct buf *answer, const struct contract *k,
-    const uint8_t to[static 20], struct bytes data, struct refusal *why)
+contract_call_from(struct buf *answer, const struct contract *k,
+    const uint8_t *from, const uint8_t to[static 20], struct bytes data,
+    struct refusal *why)
 {
 	struct buf params = { 0 };
 	struct rpc_reply r = { 0 };
-	char to_hex[41], *hex = malloc(2 * data.len + 1);
+	char to_hex[41], from_hex[41], *hex = malloc(2 * data.len + 1);
 	enum err e = ERR_NOMEM;
 
 	if (hex == NULL)
 		return e;
 	hex_encode(hex, data.p, data.len);
 	hex_encode(to_hex, to, 20);
-	e = buf_printf(&params,
-	    "[{\"to\":\"0x%s\",\"data\":\"0x%s\"},\"latest\"]", to_hex, hex);
+	e = buf_printf(&params, "[{");
+	if (e == ERR_OK && from != NULL)
+		e = buf_printf(&params, "\"from\":\"0x%s\",",
+		    hex_encode(from_hex, from, 20));
+	if (e == ERR_OK)
+		e = buf_printf(&params,
+		    "\"to\":\"0x%s\",\"data\":\"0x%s\"},\"latest\"]", to_hex,
+		    hex);
 	if (e == ERR_OK)
 		e = ask(&r, k, "eth_call", (char *)params.p, why);
 	if (e == ERR_OK) {
 		answer->len = 0;
 		if (rpc_data(answer, LIMIT_KMS_INFO, r.result) != ERR_OK)
 			e = refuse(why, REASON_CHAIN_ANSWER, "eth_call");
-		else if (answer->len == 0)
-			/* An account without code answers nothing. */
-			e = refuse(why, REASON_CHAIN_ANSWER,
-			    "no such contract at 0x%s", to_hex);
 	}
 	rpc_reply_fini(&r);
 	buf_fini(&params);
 	free(hex);
 	return e;
+}
+
+enum err
+contract_call(struct buf *answer, const struct contract *k,
+    const uint8_t to[static 20], struct bytes data, struct refusal *why)
+{
+	enum err e = contract_call_from(answer, k, NULL, to, data, why);
+	char to_hex[41];
+
+	/* An account without code answers nothing. */
+	if (e == ERR_OK && answer->len == 0)
+		e = refuse(why, REASON_CHAIN_ANSWER, "no such contract at 0x%s",
+		    hex_encode(to_hex, to, 20));
+	return e;
+}
+
+const char *
+contract_reason(const struct refusal *why)
+{
+	static const char before[] = "execution reverted: ";
+	const char *p = strstr(why->detail, before);
+
+	return p != NULL ? p + sizeof before - 1 : why->detail;
 }
 
 enum err
@@ -167,9 +200,10 @@ contract_call_bool(bool *out, const struct contract *k,
 	return e;
 }
 
-enum err
-contract_block_number(uint64_t *out, const struct contract *k, const char *tag,
-    struct refusal *why)
+/* A number in the header of the block with that tag. */
+static enum err
+of_block(uint64_t *out, const struct contract *k, const char *tag,
+    const char *member, struct refusal *why)
 {
 	struct rpc_reply r = { 0 };
 	struct buf params = { 0 };
@@ -178,10 +212,36 @@ contract_block_number(uint64_t *out, const struct contract *k, const char *tag,
 	if (e == ERR_OK)
 		e = ask(&r, k, "eth_getBlockByNumber", (char *)params.p, why);
 	if (e == ERR_OK &&
-	    rpc_quantity(out, json_object_get(r.result, "number")) != ERR_OK)
-		e = refuse(why, REASON_CHAIN_ANSWER, "no block number");
+	    rpc_quantity(out, json_object_get(r.result, member)) != ERR_OK)
+		e = refuse(why, REASON_CHAIN_ANSWER, "no block %s", member);
 	rpc_reply_fini(&r);
 	buf_fini(&params);
+	return e;
+}
+
+enum err
+contract_block_number(uint64_t *out, const struct contract *k, const char *tag,
+    struct refusal *why)
+{
+	return of_block(out, k, tag, "number", why);
+}
+
+enum err
+contract_block_time(
+    uint64_t *out, const struct contract *k, struct refusal *why)
+{
+	return of_block(out, k, "latest", "timestamp", why);
+}
+
+enum err
+contract_chain_id(uint64_t *out, const struct contract *k, struct refusal *why)
+{
+	struct rpc_reply r = { 0 };
+	enum err e = ask(&r, k, "eth_chainId", "[]", why);
+
+	if (e == ERR_OK && rpc_quantity(out, r.result) != ERR_OK)
+		e = refuse(why, REASON_CHAIN_ANSWER, "eth_chainId");
+	rpc_reply_fini(&r);
 	return e;
 }
 

@@ -19,6 +19,8 @@ struct contract {
 	bool has_kms;
 	uint8_t anchor[20]; /* its cluster's ClusterAnchor */
 	bool has_anchor;
+	uint8_t registry[20]; /* its RootRegistry */
+	bool has_registry;
 	char sim[CONTRACT_PATH_MAX]; /* folder of its lab, or "" */
 };
 
@@ -42,6 +44,11 @@ struct contract {
 		"anchor", "0xADDR", "the anchor contract of its cluster" \
 	}
 
+#define CONTRACT_OPTION_REGISTRY \
+	{ \
+		"registry", "0xADDR", "the registry of its roots" \
+	}
+
 /* contract_from_args reads these options; `send` and `need_kms` say which
  * must be there.  On failure it has told the user; returns the exit code. */
 enum ctl_exit contract_from_args(struct contract *out, const struct ctl *c,
@@ -52,6 +59,16 @@ enum err contract_call(struct buf *answer, const struct contract *k,
     const uint8_t to[static 20], struct bytes data, struct refusal *why);
 enum err contract_call_bool(bool *out, const struct contract *k,
     const uint8_t to[static 20], struct bytes data, struct refusal *why);
+/* The same as if `from` (NULL: nobody) sent it: what it would answer, or why
+ * it would be refused, which contract_reason cuts out of `why`. */
+enum err contract_call_from(struct buf *answer, const struct contract *k,
+    const uint8_t *from, const uint8_t to[static 20], struct bytes data,
+    struct refusal *why);
+const char *contract_reason(const struct refusal *why);
+enum err contract_block_time(
+    uint64_t *out, const struct contract *k, struct refusal *why);
+enum err contract_chain_id(
+    uint64_t *out, const struct contract *k, struct refusal *why);
 enum err contract_block_number(uint64_t *out, const struct contract *k,
     const char *tag, struct refusal *why);
 
