@@ -4,12 +4,11 @@
 #include <string.h>
 
 #include "common/base/hex.h"
-#include "common/crypto/hash.h"
 #include "common/eth/abi.h"
-#include "common/eth/appauth.h"
 #include "kms/ctl/appname.h"
 #include "kms/ctl/calls.h"
 #include "kms/ctl/cmd_council.h"
+#include "kms/ctl/epoch0.h"
 #include "kms/ctl/gov.h"
 #include "kms/ctl/rotate.h"
 #include "kms/ctl/when.h"
@@ -83,36 +82,6 @@ ask_kms(struct buf *answer, const struct gov *g, uint32_t selector,
 	return e;
 }
 
-/* The call that takes over what the KMS contract names. */
-static enum err
-genesis_call(struct buf *out, const struct gov *g, struct refusal *why)
-{
-	struct buf call = { 0 }, answer = { 0 };
-	struct appauth_kms_info info;
-	struct k256_pub root;
-	uint8_t ca[32];
-	enum err e = appauth_getter(&call, APPAUTH_KMS_INFO);
-
-	if (e == ERR_OK)
-		e = gov_call(&answer, g, g->s.kms, &call, why);
-	if (e == ERR_OK && appauth_kms_info(&info, buf_view(&answer)) != ERR_OK)
-		e = refuse(why, REASON_CHAIN_ANSWER, "not a KMS contract");
-	if (e == ERR_OK && info.k256_pub.len == 0)
-		e = refuse(why, REASON_ROOT_MISMATCH,
-		    "the KMS contract names no root yet; `kmsctl genesis "
-		    "publish` comes first");
-	if (e == ERR_OK &&
-	    k256_pub_parse(&root, info.k256_pub.p, info.k256_pub.len) != ERR_OK)
-		e = refuse(why, REASON_CHAIN_ANSWER, "not a public key");
-	if (e == ERR_OK) {
-		sha256(ca, info.ca_pub.p, info.ca_pub.len);
-		e = registryabi_register_genesis(out, &root, ca);
-	}
-	buf_fini(&call);
-	buf_fini(&answer);
-	return e;
-}
-
 /* So that new apps are pinned; only the owner of the KMS contract can. */
 static enum ctl_exit
 tell_kms(struct gov *g, bool owner, json_t *told)
@@ -161,7 +130,7 @@ run_init(struct ctl *c, const struct args *a)
 	if (e == ERR_OK && abi_get_address(owner, buf_view(&answer)) != ERR_OK)
 		e = refuse(&why, REASON_CHAIN_ANSWER, "no owner");
 	if (e == ERR_OK && g.s.n_epochs == 0)
-		e = genesis_call(&data, &g, &why);
+		e = epoch0_call(&data, &g.k, g.s.kms, &why);
 	if (e != ERR_OK) {
 		rc = ctl_denied(c, "epoch 0", e, &why);
 		goto done;

@@ -46,6 +46,51 @@ address_text(const uint8_t a[static 20])
 
 /* ---- init ---- */
 
+/* "5:3": three of five members decide. */
+static enum ctl_exit
+council_from(struct lab *l, const struct ctl *c, const char *text)
+{
+	char n[16];
+	size_t at = strcspn(text, ":");
+	uint64_t members, votes;
+
+	if (at >= sizeof n || text[at] != ':')
+		goto bad;
+	memcpy(n, text, at);
+	n[at] = '\0';
+	if (args_u64(&members, n, LAB_MEMBERS_MAX) != ERR_OK ||
+	    args_u64(&votes, text + at + 1, members) != ERR_OK || votes == 0)
+		goto bad;
+	l->n_members = (unsigned)members;
+	l->k_members = (unsigned)votes;
+	return CTL_OK;
+bad:
+	return ctl_fail(c, CTL_USAGE,
+	    "--council: %.20s: must be N:K, K of at most %d members", text,
+	    LAB_MEMBERS_MAX);
+}
+
+static json_t *
+council_json(const struct lab *l)
+{
+	char keys[LAB_PATH_MAX];
+
+	if (l->n_members == 0)
+		return json_null();
+	lab_path(keys, l, "council/0.key");
+	return json_pack("{s:o, s:o, s:s, s:s}", "contract",
+	    address_text(l->council), "decides",
+	    json_sprintf("%u of %u", l->k_members, l->n_members), "first_key",
+	    keys, "sign_with", "--member N");
+}
+
+/* Never NULL: of a cluster without registry there is nothing to say. */
+static json_t *
+registry_json(const struct lab *l)
+{
+	return l->n_members == 0 ? json_null() : address_text(l->registry);
+}
+
 /* clear_old makes room for a new cluster in `dir`, if it may. */
 static enum ctl_exit
 clear_old(const struct ctl *c, const char *dir, bool force)
@@ -91,16 +136,21 @@ run_init(struct ctl *c, const struct args *a)
 		return rc;
 	if (lab_new(&l, a->pos[0], why) != ERR_OK)
 		return ctl_fail(c, CTL_USAGE, "%s", why);
+	if (args_has(a, "council") &&
+	    (rc = council_from(l, c, args_get(a, "council"))) != CTL_OK)
+		goto done;
 	if (lab_make(l, (unsigned)n, args_get(a, "hosts"), why) != ERR_OK)
 		rc = ctl_fail(c, CTL_FAILED, "%s", why);
 	else
 		rc = ctl_result(c,
-		    json_pack("{s:s, s:I, s:o, s:o, s:o}", "folder", l->dir,
-			"nodes", (json_int_t)n, "operator",
+		    json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "folder",
+			l->dir, "nodes", (json_int_t)n, "operator",
 			address_text(l->operator_address), "kms_contract",
 			address_text(l->kms), "anchor_contract",
-			address_text(l->anchor)),
+			address_text(l->anchor), "registry_contract",
+			registry_json(l), "council", council_json(l)),
 		    CTL_OK);
+done:
 	lab_free(l);
 	return rc;
 }
@@ -151,12 +201,13 @@ tell_status(const struct ctl *c, const struct lab *l)
 	}
 	lab_rpc_url(url, l);
 	return ctl_result(c,
-	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "folder",
-		l->dir, "rpc", url, "chain_id", (json_int_t)l->chain_id,
-		"kms_contract", address_text(l->kms), "anchor_contract",
-		address_text(l->anchor), "operator",
-		address_text(l->operator_address), "processes", rows, "apps",
-		apps),
+	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		"folder", l->dir, "rpc", url, "chain_id",
+		(json_int_t)l->chain_id, "kms_contract", address_text(l->kms),
+		"anchor_contract", address_text(l->anchor), "operator",
+		address_text(l->operator_address), "registry_contract",
+		registry_json(l), "council", council_json(l), "processes", rows,
+		"apps", apps),
 	    CTL_OK);
 }
 
@@ -456,6 +507,7 @@ run_pccs(struct ctl *c, const struct args *a)
 static const struct args_option options_init[] = {
 	{ "nodes", "N", "KMS nodes (default 3)" },
 	{ "hosts", "A,B", "more simulated machines" },
+	{ "council", "N:K", "K of N decide about roots, by a registry" },
 	{ "force", NULL, "replace a cluster that is there" },
 	{ NULL, NULL, NULL },
 };

@@ -39,16 +39,26 @@ copy(char *out, size_t cap, const char *text)
 
 /* from_sim fills in what a simulated cluster knows. */
 static enum ctl_exit
-from_sim(struct contract *k, const struct ctl *c, const char *dir)
+from_sim(struct contract *k, const struct ctl *c, const char *dir,
+    const char *member)
 {
+	enum ctl_exit rc = CTL_OK;
 	struct lab *lab = NULL;
 	char why[LAB_WHY_MAX];
+	uint64_t n;
 
 	if (lab_load(&lab, dir, why) != ERR_OK)
 		return ctl_fail(c, CTL_USAGE, "%s", why);
 	lab_contract(k, lab);
+	if (member != NULL &&
+	    (args_u64(&n, member, UINT32_MAX) != ERR_OK || n >= lab->n_members))
+		rc = ctl_fail(c, CTL_USAGE,
+		    "--member: %.20s: its council has %u members, from 0",
+		    member, lab->n_members);
+	else if (member != NULL)
+		lab_path(k->key_file, lab, "council/%u.key", (unsigned)n);
 	lab_free(lab);
-	return CTL_OK;
+	return rc;
 }
 
 enum ctl_exit
@@ -63,7 +73,8 @@ contract_from_args(struct contract *out, const struct ctl *c,
 	struct contract k = { .chain_id = 0 };
 	enum ctl_exit rc;
 
-	if (sim != NULL && (rc = from_sim(&k, c, sim)) != CTL_OK)
+	if (sim != NULL &&
+	    (rc = from_sim(&k, c, sim, args_get(a, "member"))) != CTL_OK)
 		return rc;
 	if (rpc != NULL && !copy(k.rpc, sizeof k.rpc, rpc))
 		return ctl_fail(c, CTL_USAGE, "--rpc: too long");
@@ -231,6 +242,17 @@ contract_block_time(
     uint64_t *out, const struct contract *k, struct refusal *why)
 {
 	return of_block(out, k, "latest", "timestamp", why);
+}
+
+enum err
+contract_rpc(const struct contract *k, const char *method, const char *params,
+    struct refusal *why)
+{
+	struct rpc_reply r = { 0 };
+	enum err e = ask(&r, k, method, params, why);
+
+	rpc_reply_fini(&r);
+	return e;
 }
 
 enum err

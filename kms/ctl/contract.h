@@ -69,6 +69,9 @@ enum err contract_block_time(
     uint64_t *out, const struct contract *k, struct refusal *why);
 enum err contract_chain_id(
     uint64_t *out, const struct contract *k, struct refusal *why);
+/* An answer that nobody looks at. */
+enum err contract_rpc(const struct contract *k, const char *method,
+    const char *params, struct refusal *why);
 enum err contract_block_number(uint64_t *out, const struct contract *k,
     const char *tag, struct refusal *why);
 

@@ -187,7 +187,7 @@ gov_command(char out[static GOV_COMMAND_MAX], const struct gov *g, bool send,
 		return;
 	if (g->k.sim[0] != '\0') {
 		(void)snprintf(out + n, GOV_COMMAND_MAX - n, " --sim %s%s",
-		    g->k.sim, send ? " --key-file FILE" : "");
+		    g->k.sim, send ? " --member N" : "");
 		return;
 	}
 	n += (size_t)snprintf(

@@ -21,6 +21,7 @@
 	CONTRACT_OPTIONS_SEND, CONTRACT_OPTION_REGISTRY, \
 	    { "council", "0xADDR", \
 		    "a council (default: the registry's authority)" }, \
+	    { "member", "N", "with --sim: sign as its council's N-th" }, \
 	    { "print-tx", NULL, \
 		    "send nothing: print it for a wallet; needs no key" }, \
 	    { "from", "0xADDR", "with --print-tx: who is going to sign" }, \

@@ -89,6 +89,8 @@ lab_contract(struct contract *out, const struct lab *l)
 	memcpy(out->kms, l->kms, sizeof out->kms);
 	memcpy(out->anchor, l->anchor, sizeof out->anchor);
 	memcpy(out->sim, l->dir, sizeof out->sim);
+	out->has_registry = l->n_members > 0;
+	memcpy(out->registry, l->registry, sizeof out->registry);
 }
 
 struct lab_node *
@@ -234,6 +236,28 @@ read_app(struct lab_app *a, const json_t *v)
 	return json_get_bool(&a->registered, v, "registered");
 }
 
+/* Absent: the cluster has none. */
+static enum err
+read_council(struct lab *l, const json_t *v)
+{
+	uint64_t n, k;
+	enum err e;
+
+	if (v == NULL)
+		return ERR_OK;
+	if ((e = json_get_u64(&n, v, "members")) != ERR_OK ||
+	    (e = json_get_u64(&k, v, "votes")) != ERR_OK ||
+	    (e = json_get_hex(l->council, 20, v, "contract")) != ERR_OK ||
+	    (e = json_get_hex(l->registry, 20, v, "registry_contract")) !=
+		ERR_OK)
+		return e;
+	if (n == 0 || n > LAB_MEMBERS_MAX || k == 0 || k > n)
+		return ERR_LIMIT;
+	l->n_members = (unsigned)n;
+	l->k_members = (unsigned)k;
+	return ERR_OK;
+}
+
 static enum err
 read_lab(struct lab *l, const json_t *v)
 {
@@ -247,7 +271,8 @@ read_lab(struct lab *l, const json_t *v)
 	    (e = json_get_hex(l->operator_address, 20, v, "operator")) !=
 		ERR_OK ||
 	    (e = json_get_hex(l->kms, 20, v, "kms_contract")) != ERR_OK ||
-	    (e = json_get_hex(l->anchor, 20, v, "anchor_contract")) != ERR_OK)
+	    (e = json_get_hex(l->anchor, 20, v, "anchor_contract")) != ERR_OK ||
+	    (e = read_council(l, json_object_get(v, "council"))) != ERR_OK)
 		return e;
 	if (json_array_size(nodes) > LAB_NODES_MAX ||
 	    json_array_size(apps) > LAB_APPS_MAX)
@@ -342,6 +367,12 @@ lab_save(const struct lab *l)
 	    (int)l->pccs_port, "operator", hex_text(l->operator_address, 20),
 	    "kms_contract", hex_text(l->kms, 20), "anchor_contract",
 	    hex_text(l->anchor, 20), "nodes", nodes, "apps", apps);
+	if (l->n_members > 0)
+		(void)json_object_set_new(v, "council",
+		    json_pack("{s:i, s:i, s:o, s:o}", "members",
+			(int)l->n_members, "votes", (int)l->k_members,
+			"contract", hex_text(l->council, 20),
+			"registry_contract", hex_text(l->registry, 20)));
 	lab_path(path, l, "sim.json");
 	if (v != NULL && json_array_size(nodes) == l->n_nodes &&
 	    json_array_size(apps) == l->n_apps)

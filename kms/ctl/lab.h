@@ -2,6 +2,7 @@
  *
  *   sim.json             what this file keeps
  *   operator.key         the account that owns the contracts (0600)
+ *   council/N.key        those who decide about roots, if asked for (0600)
  *   sim-root.der         the simulator's root certificate
  *   pki/ hosts/ images/  node/tee/simpki.h, simhost.h, simimage.h
  *   chain/               the chain's state, deployment.json
@@ -22,6 +23,7 @@
 #define LAB_NODES_MAX 9
 #define LAB_APPS_MAX 32
 #define LAB_CHAIN_ID 31337
+#define LAB_MEMBERS_MAX 32
 
 struct lab_node {
 	char name[LAB_NAME_MAX];
@@ -49,6 +51,9 @@ struct lab {
 	uint8_t operator_address[20];
 	uint8_t kms[20]; /* the contracts: known before they are there */
 	uint8_t anchor[20];
+	/* Of n_members, k decide; 0: neither council nor registry. */
+	unsigned n_members, k_members;
+	uint8_t council[20], registry[20];
 	struct lab_node node[LAB_NODES_MAX];
 	unsigned n_nodes;
 	struct lab_app app[LAB_APPS_MAX];

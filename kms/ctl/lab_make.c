@@ -15,10 +15,14 @@
 #include "node/tee/simimage.h"
 #include "node/tee/simpki.h"
 
-/* tools/deploy makes the app's implementation, the KMS's and its proxy, and
- * the anchor. */
+/* tools/deploy makes the app's implementation, the KMS's and its proxy, the
+ * anchor, and, if asked to, a council and a registry. */
 #define PROXY_NONCE 2
 #define ANCHOR_NONCE 3
+#define COUNCIL_NONCE 4
+#define REGISTRY_NONCE 5
+/* `sim time` moves the chain's clock, but not the machine's. */
+#define AHEAD_S (3u * 365 * 86400)
 
 /* What a KMS guest is made of.  Without an instance id all nodes measure
  * the same. */
@@ -65,30 +69,65 @@ created_address(
 	return e;
 }
 
+/* An account in a file of its own. */
 static enum err
-make_operator(struct lab *l)
+make_key(uint8_t address[static 20], const char *path)
 {
-	char path[LAB_PATH_MAX], hex[65];
 	struct k256_secret key;
 	struct k256_pub pub;
+	char hex[65];
 	enum err e;
 
 	k256_generate(&key);
 	hex_encode(hex, key.b, sizeof key.b);
 	hex[64] = '\n';
-	lab_path(path, l, "operator.key");
 	e = file_write(path, hex, sizeof hex, 0600);
 	if (e == ERR_OK)
 		e = k256_pubkey(&pub, &key);
 	if (e == ERR_OK)
-		e = k256_address(l->operator_address, &pub);
+		e = k256_address(address, &pub);
+	k256_secret_wipe(&key);
+	secret_wipe(hex, sizeof hex);
+	return e;
+}
+
+static enum err
+make_operator(struct lab *l)
+{
+	char path[LAB_PATH_MAX];
+	enum err e;
+
+	lab_path(path, l, "operator.key");
+	e = make_key(l->operator_address, path);
 	if (e == ERR_OK)
 		e = created_address(l->kms, l->operator_address, PROXY_NONCE);
 	if (e == ERR_OK)
 		e = created_address(
 		    l->anchor, l->operator_address, ANCHOR_NONCE);
-	k256_secret_wipe(&key);
-	secret_wipe(hex, sizeof hex);
+	return e;
+}
+
+static enum err
+make_council(struct lab *l)
+{
+	char path[LAB_PATH_MAX];
+	uint8_t member[20];
+	enum err e = ERR_OK;
+
+	if (l->n_members == 0)
+		return ERR_OK;
+	lab_path(path, l, "council");
+	e = file_mkdirs(path);
+	for (unsigned i = 0; e == ERR_OK && i < l->n_members; i++) {
+		lab_path(path, l, "council/%u.key", i);
+		e = make_key(member, path);
+	}
+	if (e == ERR_OK)
+		e = created_address(
+		    l->council, l->operator_address, COUNCIL_NONCE);
+	if (e == ERR_OK)
+		e = created_address(
+		    l->registry, l->operator_address, REGISTRY_NONCE);
 	return e;
 }
 
@@ -182,7 +221,7 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
     const struct lab_node_wishes *w)
 {
 	char dir[LAB_PATH_MAX], path[LAB_PATH_MAX], pccs[CONTRACT_URL_MAX],
-	    rpc[CONTRACT_URL_MAX], kms[41], anchor[41];
+	    rpc[CONTRACT_URL_MAX], kms[41], anchor[41], registry[160] = "";
 	struct buf y = { 0 };
 	enum err e;
 
@@ -196,6 +235,13 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 		    rpc, sizeof rpc, "http://127.0.0.1:%u", w->rpc_port);
 	hex_encode(kms, l->kms, 20);
 	hex_encode(anchor, l->anchor, 20);
+	if (l->n_members > 0) {
+		char hex[41];
+
+		(void)snprintf(registry, sizeof registry,
+		    "  registry_contract: '0x%s'\n  max_ahead_s: %u\n",
+		    hex_encode(hex, l->registry, 20), AHEAD_S);
+	}
 	e = buf_printf(&y,
 	    "slot: '%s'\n"
 	    "listen: 'tcp://127.0.0.1:%u'\n"
@@ -208,6 +254,7 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	    "  chain_id: %" PRIu64 "\n"
 	    "  kms_contract: '0x%s'\n"
 	    "  anchor_contract: '0x%s'\n"
+	    "%s"
 	    "  block_tag: finalized\n"
 	    "  max_age_s: 60\n"
 	    "  fence_s: 9\n"
@@ -222,7 +269,7 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	    "  insecure_simulated_root: '%s/sim-root.der'\n",
 	    w->slot, n->listen_port, n->admin_port, dir,
 	    w->genesis ? "true" : "false", rpc, l->chain_id, kms, anchor,
-	    l->dir, n->host, l->dir, n->image, l->dir, pccs, l->dir);
+	    registry, l->dir, n->host, l->dir, n->image, l->dir, pccs, l->dir);
 	if (e == ERR_OK && w->snapshot_every != 0)
 		e = buf_printf(&y, "snapshot_every: %u\n", w->snapshot_every);
 	if (e == ERR_OK)
@@ -293,6 +340,8 @@ lab_make(struct lab *l, unsigned n_nodes, const char *more_hosts,
 	}
 	if ((e = make_operator(l)) != ERR_OK)
 		return fail(why, "operator's key", e);
+	if ((e = make_council(l)) != ERR_OK)
+		return fail(why, "the council's keys", e);
 	if ((e = make_pki(l)) != ERR_OK)
 		return fail(why, "simulated PKI", e);
 	if ((e = make_hosts(l, n_nodes, more_hosts)) != ERR_OK)

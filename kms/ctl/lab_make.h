@@ -8,7 +8,8 @@
 
 /* lab_make fills a new folder: PKI, hosts, images, operator's key, ports,
  * and a configuration for each of `n_nodes` nodes.  `more_hosts` is a list
- * of names with commas between, or NULL.  `why` says what failed. */
+ * of names with commas between, or NULL.  l->n_members and k_members say
+ * whether there is a council.  `why` says what failed. */
 enum err lab_make(struct lab *l, unsigned n_nodes, const char *more_hosts,
     char why[LAB_WHY_MAX]);
 

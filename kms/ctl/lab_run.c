@@ -23,6 +23,11 @@
 /* Long enough for a node of a lab to see an announcement at a final block
  * and to veto it. */
 #define ANCHOR_WAIT "DEPLOY_ANCHOR_WAIT=12"
+/* Hours, that `sim time` passes at once; evidence of a root's holders ages in
+ * real ones. */
+#define REGISTRY_WAITS \
+	"DEPLOY_NOTICE=7200", "DEPLOY_VETO_WINDOW=3600", \
+	    "DEPLOY_HOLDERS_AGE=600"
 /* Nodes may still be starting: only a refusal that lasts counts. */
 #define REFUSED_MS 2000
 
@@ -123,9 +128,9 @@ lab_start_chain(const struct ctl *c, const struct lab *l)
 	return CTL_OK;
 }
 
-/* 10,000 ether for the operator, who was made a moment ago. */
+/* 10,000 ether for an account that was made a moment ago. */
 static enum err
-fund(const struct lab *l)
+fund(const struct lab *l, const uint8_t who[static 20])
 {
 	char url[CONTRACT_URL_MAX], address[41];
 	struct buf params = { 0 };
@@ -133,7 +138,7 @@ fund(const struct lab *l)
 	enum err e;
 
 	lab_rpc_url(url, l);
-	hex_encode(address, l->operator_address, 20);
+	hex_encode(address, who, 20);
 	e = buf_printf(
 	    &params, "[\"0x%s\",\"0x21e19e0c9bab2400000\"]", address);
 	if (e == ERR_OK) {
@@ -157,7 +162,8 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 {
 	struct buf text = { 0 };
 	json_t *v = NULL;
-	uint8_t kms[20], anchor[20];
+	uint8_t kms[20], anchor[20], council[20], registry[20];
+	bool same;
 	enum err e = file_read(&text, path, LIMIT_CONFIG_FILE);
 
 	if (e == ERR_OK)
@@ -167,15 +173,46 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 		e = json_get_hex(kms, 20, v, "kms");
 	if (e == ERR_OK)
 		e = json_get_hex(anchor, 20, v, "anchor");
+	if (e == ERR_OK && l->n_members > 0)
+		e = json_get_hex(council, 20, v, "council");
+	if (e == ERR_OK && l->n_members > 0)
+		e = json_get_hex(registry, 20, v, "registry");
 	json_decref(v);
 	buf_fini(&text);
 	if (e != ERR_OK)
 		return ctl_fail(c, CTL_FAILED, "%s: %s", path, err_text(e));
-	if (memcmp(kms, l->kms, 20) != 0 || memcmp(anchor, l->anchor, 20) != 0)
+	same = memcmp(kms, l->kms, 20) == 0 &&
+	    memcmp(anchor, l->anchor, 20) == 0 &&
+	    (l->n_members == 0 ||
+		(memcmp(council, l->council, 20) == 0 &&
+		    memcmp(registry, l->registry, 20) == 0));
+	if (!same)
 		return ctl_fail(c, CTL_FAILED,
 		    "the contracts came out at "
 		    "other addresses: the operator's account was used before");
 	return CTL_OK;
+}
+
+/* DEPLOY_COUNCIL_MEMBERS=0x...,0x... with money for each of them. */
+static enum err
+council_env(char *out, size_t cap, const struct lab *l)
+{
+	size_t n = (size_t)snprintf(out, cap, "DEPLOY_COUNCIL_MEMBERS=");
+	enum err e = ERR_OK;
+
+	for (unsigned i = 0; e == ERR_OK && i < l->n_members; i++) {
+		char path[LAB_PATH_MAX], hex[41];
+		struct account member;
+
+		lab_path(path, l, "council/%u.key", i);
+		if ((e = account_load(&member, path)) != ERR_OK ||
+		    (e = fund(l, member.address)) != ERR_OK)
+			return e;
+		n += (size_t)snprintf(out + n, cap - n, "%s0x%s",
+		    i > 0 ? "," : "", hex_encode(hex, member.address, 20));
+		account_wipe(&member);
+	}
+	return e;
 }
 
 /* forge writes into the checkout: one cluster at a time. */
@@ -194,9 +231,12 @@ lab_deploy(const struct ctl *c, const struct lab *l)
 {
 	char tool[LAB_PATH_MAX], out[LAB_PATH_MAX], url[CONTRACT_URL_MAX],
 	    key_path[LAB_PATH_MAX], log[LAB_PATH_MAX],
-	    key[80] = "DEPLOY_KEY=0x";
+	    key[80] = "DEPLOY_KEY=0x", k[40],
+	    members[32 + LAB_MEMBERS_MAX * 43];
 	const char *const argv[] = { tool, url, out, NULL };
-	const char *const env[] = { key, ANCHOR_WAIT, NULL };
+	/* Those of the council last: without one the list ends before. */
+	const char *const env[] = { key, ANCHOR_WAIT,
+		l->n_members > 0 ? members : NULL, k, REGISTRY_WAITS, NULL };
 	const struct proc_start p = {
 		.argv = argv, .env = env, .log_path = log
 	};
@@ -210,8 +250,11 @@ lab_deploy(const struct ctl *c, const struct lab *l)
 		return check_deployment(c, l, out);
 	if (lab_contract_tool(tool, "deploy") != ERR_OK)
 		return no_program(c, "contracts/tools/deploy");
-	if (fund(l) != ERR_OK)
-		return ctl_fail(c, CTL_FAILED, "cannot fund the operator");
+	if (fund(l, l->operator_address) != ERR_OK ||
+	    council_env(members, sizeof members, l) != ERR_OK)
+		return ctl_fail(
+		    c, CTL_FAILED, "cannot fund the operator and the council");
+	(void)snprintf(k, sizeof k, "DEPLOY_COUNCIL_K=%u", l->k_members);
 	lab_path(key_path, l, "operator.key");
 	lab_log_path(log, l, "deploy");
 	lab_rpc_url(url, l);

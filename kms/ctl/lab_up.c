@@ -3,6 +3,7 @@
 #include "common/base/file.h"
 #include "kms/ctl/admin.h"
 #include "kms/ctl/calls.h"
+#include "kms/ctl/epoch0.h"
 #include "kms/ctl/genesis.h"
 #include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
@@ -207,6 +208,33 @@ root_is_there(bool *out, const struct ctl *c, const struct contract *k)
 	return e == ERR_OK ? CTL_OK : ctl_denied(c, "the chain", e, &why);
 }
 
+/* The registry, if there is one, takes over what the nodes have made. */
+static enum ctl_exit
+register_epoch0(
+    const struct ctl *c, const struct lab *l, const struct contract *k)
+{
+	struct contract_tx tx = { .to = { 0 } };
+	struct refusal why = { .code = REASON_NONE };
+	enum ctl_exit rc = CTL_OK;
+	bool there = false;
+	enum err e;
+
+	if (l->n_members == 0)
+		return CTL_OK;
+	e = epoch0_there(&there, k, &why);
+	if (e == ERR_OK && !there) {
+		ctl_note(c, "registering the root of epoch 0");
+		memcpy(tx.to, k->registry, sizeof tx.to);
+		e = epoch0_call(&tx.data, k, k->kms, &why);
+		if (e == ERR_OK)
+			e = contract_send(c, k, &tx, 1, &why);
+	}
+	if (e != ERR_OK)
+		rc = ctl_denied(c, "epoch 0", e, &why);
+	contract_tx_fini(&tx);
+	return rc;
+}
+
 enum ctl_exit
 lab_up(const struct ctl *c, const struct lab *l)
 {
@@ -225,7 +253,8 @@ lab_up(const struct ctl *c, const struct lab *l)
 	if ((rc = allow_nodes(c, l, &k)) != CTL_OK ||
 	    (rc = seat_nodes(c, l, &k)) != CTL_OK ||
 	    (rc = root_is_there(&done, c, &k)) != CTL_OK ||
-	    (!done && (rc = publish(c, l, &k)) != CTL_OK))
+	    (!done && (rc = publish(c, l, &k)) != CTL_OK) ||
+	    (rc = register_epoch0(c, l, &k)) != CTL_OK)
 		return rc;
 	return lab_await_ready(c, l, NULL);
 }
