@@ -45,6 +45,10 @@ struct anchor_view {
 	uint64_t vetoes; /* ever */
 };
 
+/* anchor_seats_hash is what RootRegistry calls the seats' hash: keccak256 of
+ * the ABI encoding of ClusterAnchor's `seats`. */
+void anchor_seats_hash(uint8_t out[static 32], const struct anchor_view *v);
+
 struct anchor; /* opaque; thread-safe, blocks as chainview does */
 
 struct anchor_options {

@@ -301,6 +301,26 @@ anchorabi_write(struct buf *out, const struct anchorabi_at *at,
 	return abi_put_bytes(out, sig.b, sizeof sig.b, CALL_MAX);
 }
 
+void
+anchor_seats_hash(uint8_t out[static 32], const struct anchor_view *v)
+{
+	/* 0x20, their number, then two words of each. */
+	uint8_t text[(2 + 2 * ANCHOR_SEATS_MAX) * ABI_WORD] = { 0 };
+	size_t len = 2 * ABI_WORD;
+
+	assert(v->n_seats <= ANCHOR_SEATS_MAX);
+	text[ABI_WORD - 1] = 0x20;
+	text[2 * ABI_WORD - 1] = (uint8_t)v->n_seats;
+	for (unsigned i = 0; i < v->n_seats; i++) {
+		const struct anchor_seat *s = &v->seat[i];
+
+		memcpy(text + len, s->slot, strnlen(s->slot, SLOT_MAX - 1));
+		memcpy(text + len + ABI_WORD, s->device_id, ABI_WORD);
+		len += 2 * ABI_WORD;
+	}
+	keccak256(out, text, len);
+}
+
 enum err
 anchorabi_call_state(struct buf *out)
 {

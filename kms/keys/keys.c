@@ -246,8 +246,8 @@ keys_env_pub(uint8_t pub[static 32], struct k256_sig65 *sig,
 	return ERR_OK;
 }
 
-enum err
-epoch_certificate(struct k256_sig65 *out, struct epoch_roots *r,
+static enum err
+certificate_text(uint8_t text[static EPOCHCERT_LEN],
     const struct epoch_public *next, uint64_t chain_id,
     const uint8_t registry[static 20], uint8_t mode)
 {
@@ -255,20 +255,44 @@ epoch_certificate(struct k256_sig65 *out, struct epoch_roots *r,
 		.epoch = next->number,
 		.k256 = next->k256,
 		.mode = (enum epochcert_mode)mode };
+	enum err e = epochcert_ca_hash(c.ca_spki_hash, &next->ca);
+
+	memcpy(c.registry, registry, sizeof c.registry);
+	return e == ERR_OK ? epochcert_message(text, &c) : e;
+}
+
+enum err
+epoch_certificate(struct k256_sig65 *out, struct epoch_roots *r,
+    const struct epoch_public *next, uint64_t chain_id,
+    const uint8_t registry[static 20], uint8_t mode)
+{
 	uint8_t text[EPOCHCERT_LEN];
 	enum err e;
 
 	if (r->pub.number == UINT64_MAX || next->number != r->pub.number + 1)
 		return ERR_MALFORMED;
-	memcpy(c.registry, registry, sizeof c.registry);
-	if ((e = epochcert_ca_hash(c.ca_spki_hash, &next->ca)) != ERR_OK ||
-	    (e = epochcert_message(text, &c)) != ERR_OK)
+	if ((e = certificate_text(text, next, chain_id, registry, mode)) !=
+	    ERR_OK)
 		return e;
 	secret_open_ro(r->secret);
 	e = k256_sign65(
 	    out, &r->secret->k256, &(struct bytes){ text, sizeof text }, 1);
 	secret_lock(r->secret);
 	return e;
+}
+
+enum err
+epoch_certificate_emergency(struct k256_sig65 *out,
+    const struct k256_secret *anchor, const struct epoch_public *next,
+    uint64_t chain_id, const uint8_t registry[static 20])
+{
+	uint8_t text[EPOCHCERT_LEN];
+	enum err e = certificate_text(
+	    text, next, chain_id, registry, EPOCHCERT_EMERGENCY);
+
+	return e != ERR_OK
+	    ? e
+	    : k256_sign65(out, anchor, &(struct bytes){ text, sizeof text }, 1);
 }
 
 void

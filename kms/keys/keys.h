@@ -74,6 +74,12 @@ enum err epoch_certificate(struct k256_sig65 *out, struct epoch_roots *r,
     const struct epoch_public *next, uint64_t chain_id,
     const uint8_t registry[static 20], uint8_t mode);
 
+/* epoch_certificate_emergency: the same by the anchor's signer (keys_anchor),
+ * when the root before may be stolen and its word counts for nothing. */
+enum err epoch_certificate_emergency(struct k256_sig65 *out,
+    const struct k256_secret *anchor, const struct epoch_public *next,
+    uint64_t chain_id, const uint8_t registry[static 20]);
+
 /* keys_bootstrap_report_data: the report data of the genesis quote, which
  * binds both public roots: dstack-compat.md 3.6 "KMS bootstrap". */
 void keys_bootstrap_report_data(

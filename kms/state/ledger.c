@@ -328,6 +328,12 @@ ledger_anchor(const struct ledger *l)
 }
 
 uint64_t
+ledger_effective(const struct ledger *l)
+{
+	return l->effective;
+}
+
+uint64_t
 ledger_generation(const struct ledger *l)
 {
 	return l->generation;

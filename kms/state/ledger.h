@@ -130,6 +130,8 @@ struct ledger_anchor {
 	uint8_t hash[32];
 };
 const struct ledger_anchor *ledger_anchor(const struct ledger *l);
+/* The highest index that was ever anchored. */
+uint64_t ledger_effective(const struct ledger *l);
 /* The highest index of a critical command; above the anchor's it is not
  * effective yet. */
 uint64_t ledger_critical_index(const struct ledger *l);

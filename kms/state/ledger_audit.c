@@ -131,9 +131,11 @@ ledger_handover_get(const struct ledger *l, uint64_t i,
 
 		if (!ledger_audit_get(l, n, &a))
 			return false;
-		if (command_parse(&c, a.command) != ERR_OK ||
-		    c.kind != COMMAND_HANDOVER || --left > i)
+		/* Its kind is told by one byte (command.h). */
+		if (a.command.p[3] != COMMAND_HANDOVER || --left > i)
 			continue;
+		if (command_parse(&c, a.command) != ERR_OK)
+			return false;
 		*out = a;
 		*cmd = c;
 		return true;

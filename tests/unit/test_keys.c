@@ -385,3 +385,47 @@ Test(keys, epoch_certificate_of_the_contract)
 	    "6"));
 	epoch_roots_free(r);
 }
+
+/* In an emergency the anchor's signer certifies, over the emergency's bytes,
+ * whatever the epoch before; keys that are none are refused. */
+Test(keys, epoch_certificate_emergency)
+{
+	struct epoch_roots *r = roots(0, ROOT_K256, ROOT_CA), *n;
+	struct epochcert c = {
+		.chain_id = 8453, .epoch = 7, .mode = EPOCHCERT_EMERGENCY
+	};
+	struct epoch_public next;
+	struct k256_secret anchor;
+	struct k256_sig65 sig;
+	struct k256_pub pub;
+	uint8_t by[20], want[20];
+
+	cr_assert_eq(epoch_roots_generate(&n, 7), ERR_OK);
+	epoch_roots_public(n, &next);
+	cr_assert_eq(keys_anchor(&anchor, r), ERR_OK);
+	next.ca.xy[0] ^= 1;
+	cr_assert_eq(epoch_certificate_emergency(
+			 &sig, &anchor, &next, c.chain_id, c.registry),
+	    ERR_MALFORMED);
+	next.ca.xy[0] ^= 1;
+	next.number = 0;
+	cr_assert_eq(epoch_certificate_emergency(
+			 &sig, &anchor, &next, c.chain_id, c.registry),
+	    ERR_MALFORMED);
+	next.number = 7;
+	cr_assert_eq(epoch_certificate_emergency(
+			 &sig, &anchor, &next, c.chain_id, c.registry),
+	    ERR_OK);
+	c.k256 = next.k256;
+	cr_assert_eq(epochcert_ca_hash(c.ca_spki_hash, &next.ca), ERR_OK);
+	cr_assert_eq(epochcert_signer(by, &c, &sig), ERR_OK);
+	cr_assert_eq(k256_pubkey(&pub, &anchor), ERR_OK);
+	cr_assert_eq(k256_address(want, &pub), ERR_OK);
+	cr_assert_arr_eq(by, want, 20);
+	c.mode = EPOCHCERT_ROUTINE;
+	cr_assert_eq(epochcert_signer(by, &c, &sig), ERR_OK);
+	cr_assert_neq(memcmp(by, want, 20), 0);
+	k256_secret_wipe(&anchor);
+	epoch_roots_free(n);
+	epoch_roots_free(r);
+}
