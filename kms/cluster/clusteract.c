@@ -193,6 +193,9 @@ clusteract(struct cluster *c, struct core_action *a, uint64_t *wrote)
 	case CORE_CHAIN:
 		do_chain(c, &a->chain);
 		return;
+	case CORE_MAKE_ROOTS:
+	case CORE_REGISTRY_WRITE:
+		return; /* no node reads the registry yet */
 	case CORE_APPLIED:
 		do_applied(c, a);
 		return;

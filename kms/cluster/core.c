@@ -492,6 +492,7 @@ tick(struct core *c)
 	if (c->engine != NULL) {
 		core_check(c, engine_tick(c->engine, c->now));
 		core_client_tick(c);
+		core_rotate_tick(c);
 	}
 	if (c->draining && c->phase != CORE_HALTED)
 		leave(c);
@@ -547,6 +548,15 @@ handle(struct core *c, const struct core_event *e)
 		return;
 	case CORE_CAN_WRITE:
 		c->can_write = e->can_write;
+		return;
+	case CORE_REGISTRY:
+		core_rotate_event(c, e);
+		return;
+	case CORE_ROOTS_MADE:
+		core_rotate_made(c, e->made);
+		return;
+	case CORE_KEY_KEPT:
+		core_rotate_kept(c, e->kept);
 		return;
 	}
 }

@@ -12,6 +12,7 @@
 
 #include "kms/cluster/engine.h"
 #include "kms/gate/anchor.h"
+#include "kms/gate/registryabi.h"
 #include "kms/state/ledger.h"
 
 struct core; /* opaque */
@@ -78,6 +79,9 @@ enum core_event_kind {
 	CORE_CHECKPOINT, /* anchor what is committed now */
 	CORE_MAY_LEAD, /* false: denied by the contract, or without its disk */
 	CORE_CAN_WRITE, /* whether this node can write to the chain */
+	CORE_REGISTRY, /* the registry of roots was read */
+	CORE_ROOTS_MADE, /* what CORE_MAKE_ROOTS asked for */
+	CORE_KEY_KEPT, /* the key of some roots is kept here */
 };
 
 struct core_event {
@@ -118,6 +122,15 @@ struct core_event {
 			bool denied; /* false: allowed (again) */
 		} denied;
 		bool can_write;
+		struct {
+			const struct registry_state *state;
+			const struct chain_block *block;
+			int64_t wall_s;
+		} registry;
+		struct bytes made; /* an EPOCH command */
+		/* The newest epoch's, as far as its wrapping key is where this
+		 * node keeps such keys; NULL: it is not. */
+		const struct k256_pub *kept;
 		bool may_lead;
 	};
 };
@@ -129,6 +142,8 @@ enum core_action_kind {
 	CORE_SEND,
 	CORE_DONE, /* outcome of a submit or a read */
 	CORE_CHAIN, /* write to the anchor; what came of it is read there */
+	CORE_MAKE_ROOTS, /* then CORE_ROOTS_MADE, or nothing */
+	CORE_REGISTRY_WRITE, /* as CORE_CHAIN, to the registry of roots */
 	CORE_APPLIED, /* a command took effect: for the owner's own books */
 	CORE_HALT, /* wipe keys, stop serving, end the process */
 	CORE_EVENT, /* something an operator wants to know */
@@ -145,6 +160,20 @@ struct core_write {
 	 * below `keep_from`. */
 	bool snapshot;
 	uint64_t keep_from;
+};
+
+/* What is said to the registry (kms/gate/registryabi.h). */
+struct core_registry_write {
+	enum {
+		CORE_PUBLISH, /* the roots of `holders.epoch`, and who holds them */
+		CORE_ATTEST, /* that they still do */
+		CORE_ACTIVATE,
+		CORE_HANDOVERS, /* ledger_handover_get [from, from + n) */
+	} kind;
+	struct registry_holders holders;
+	uint64_t from;
+	unsigned n;
+	uint8_t head[32]; /* of the hand-overs before `from` */
 };
 
 enum core_outcome_kind {
@@ -169,6 +198,12 @@ struct core_action {
 		uint64_t index; /* of the entry, or of the read */
 	} done;
 	struct anchor_write chain;
+	struct {
+		uint64_t number;
+		struct epoch_origin origin;
+		uint8_t mode;
+	} make;
+	struct core_registry_write registry;
 	struct {
 		uint64_t index;
 		struct command command;
@@ -214,6 +249,12 @@ uint64_t core_raft_id(const uint8_t incarnation[static INCARNATION_ID_LEN]);
  * moment when the answer leaves. */
 enum err core_serves(
     const struct core *c, uint64_t now_ms, struct refusal *why);
+
+/* The registry as it was read last; NULL: it was not. */
+const struct registry_state *core_registry(const struct core *c);
+/* core_epoch_open: neither ledger nor registry say that epoch `n` of the
+ * ledger is destroyed. */
+bool core_epoch_open(const struct core *c, uint64_t n);
 
 /* One row per slot known (seats, members, who knocks), for operators. */
 struct core_node {

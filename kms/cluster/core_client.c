@@ -46,6 +46,8 @@ answer(struct core *c, uint64_t ticket, uint64_t from,
 		core_send_id(c, from, &m, false);
 		return;
 	}
+	if (ticket == CORE_OWN_TICKET)
+		return;
 	a = core_act(c, CORE_DONE);
 	a->done.ticket = ticket;
 	a->done.kind = kind;

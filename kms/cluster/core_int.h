@@ -4,6 +4,7 @@
  *   core_log.c     the log and the ledger behind it
  *   core_join.c    how a node gets in, and what a leader does about members
  *   core_anchor.c  what the chain says: critical entries, recovery, fence
+ *   core_rotate.c  what the registry of roots says: the life of an epoch
  *   core_client.c  commands and reads, from here and forwarded
  *   core_round.c   a majority confirms the term
  *   core_view.c    answers without effects
@@ -19,6 +20,7 @@
 #define CORE_WAITING_MAX 4096 /* client requests under way, reads and writes */
 #define CORE_CHAIN_RETRY_MS 5000 /* a write that did not show is tried again */
 #define CORE_NONCE_LEN 16
+#define CORE_OWN_TICKET UINT64_MAX /* our own command: nobody is told */
 
 /* ---- messages: "KP" | version u8 = 1 | type u8 | cluster u64 |
  *      generation u64 | to u64 (raft id, 0: anybody) | body ---- */
@@ -165,6 +167,29 @@ struct core {
 	uint64_t checkpoint; /* anchor at least this index */
 	bool lossy; /* of the order that we follow */
 
+	/* The registry of roots. */
+	struct core_rotate {
+		bool has_view;
+		struct registry_state view;
+		struct chain_block block;
+		uint64_t read_ms; /* when it came */
+		int64_t wall_s;
+		bool has_kept;
+		struct k256_pub kept; /* whose key this node keeps */
+		uint64_t next_look_ms, next_held_ms, next_make_ms;
+		uint64_t next_write_ms, next_attest_ms;
+		bool handovers_next; /* the last write was about an epoch */
+		/* The newest roots: since when none of their holders is
+		 * heard. */
+		uint64_t of_index, of_term, heard_ms;
+		/* Troubles of this order that were told. */
+		struct {
+			const char *name;
+			uint64_t at; /* about which epoch, or hand-over */
+		} told[8];
+		unsigned n_told;
+	} rotate;
+
 	bool draining;
 	bool may_not_lead; /* denied, or without a disk: hand it on */
 	uint64_t drain_deadline_ms, drain_sent_ms;
@@ -230,6 +255,12 @@ bool core_must_hand_on(const struct core *c); /* a leader, to another one */
 void core_anchor_event(struct core *c, const struct core_event *e);
 void core_anchor_tick(struct core *c);
 bool core_fenced(const struct core *c, uint64_t now_ms);
+
+/* core_rotate.c */
+void core_rotate_event(struct core *c, const struct core_event *e);
+void core_rotate_made(struct core *c, struct bytes command);
+void core_rotate_kept(struct core *c, const struct k256_pub *k);
+void core_rotate_tick(struct core *c);
 
 /* core_round.c */
 void core_round_begin(struct core *c);
