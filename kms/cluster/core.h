@@ -169,6 +169,7 @@ struct core_registry_write {
 		CORE_ATTEST, /* that they still do */
 		CORE_ACTIVATE,
 		CORE_HANDOVERS, /* ledger_handover_get [from, from + n) */
+		CORE_REGISTRY_KINDS,
 	} kind;
 	struct registry_holders holders;
 	uint64_t from;

@@ -177,8 +177,7 @@ struct core {
 		bool has_kept;
 		struct k256_pub kept; /* whose key this node keeps */
 		uint64_t next_look_ms, next_held_ms, next_make_ms;
-		uint64_t next_write_ms, next_attest_ms;
-		bool handovers_next; /* the last write was about an epoch */
+		uint64_t next_write_ms[CORE_REGISTRY_KINDS];
 		/* The newest roots: since when none of their holders is
 		 * heard. */
 		uint64_t of_index, of_term, heard_ms;

@@ -249,12 +249,23 @@ plan_states(struct core *c, struct plan *p)
 		    "the registry uses an epoch that nobody here has");
 }
 
+/* A write of this kind, unless one was sent a moment ago and may still show. */
+static bool
+plan_write(struct core *c, struct plan *p, unsigned kind)
+{
+	if (!c->can_write || c->now < c->rotate.next_write_ms[kind])
+		return false;
+	p->what = WRITE;
+	p->write.kind = kind;
+	return true;
+}
+
 static void
 plan_evidence(struct core *c, struct plan *p, const struct ledger_epoch *e,
     const struct registry_holders *held, bool publish)
 {
-	p->what = WRITE;
-	p->write.kind = publish ? CORE_PUBLISH : CORE_ATTEST;
+	if (!plan_write(c, p, publish ? CORE_PUBLISH : CORE_ATTEST))
+		return;
 	p->write.holders = *held;
 	p->write.holders.order = c->rotate.view.order.number;
 	p->write.holders.epoch = e->pub.number;
@@ -302,7 +313,7 @@ plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
 		return;
 	if (at >= r->held_as_of + v->holders_age_s / 2 ||
 	    memcmp(r->held_seats, v->seats_hash, 32) != 0) {
-		if (at > r->held_as_of && c->now >= c->rotate.next_attest_ms)
+		if (at > r->held_as_of)
 			plan_evidence(c, p, e, &held, false);
 		return;
 	}
@@ -310,9 +321,8 @@ plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
 	    (r->mode == REGISTRY_EMERGENCY &&
 		memcmp(v->order.confirmed, hash, sizeof hash) != 0))
 		return;
-	p->what = WRITE;
-	p->write.kind = CORE_ACTIVATE;
-	p->write.holders.epoch = e->pub.number;
+	if (plan_write(c, p, CORE_ACTIVATE))
+		p->write.holders.epoch = e->pub.number;
 }
 
 static void
@@ -396,12 +406,12 @@ plan_handovers(struct core *c, struct plan *p)
 			c->checkpoint = engine_commit(c->engine);
 		return;
 	}
+	if (!plan_write(c, p, CORE_HANDOVERS))
+		return;
 	while (n < REGISTRY_HANDOVERS_MAX &&
 	    ledger_handover_get(c->ledger, from + n, &a, &cmd) &&
 	    a.index <= effective)
 		n++;
-	p->what = WRITE;
-	p->write.kind = CORE_HANDOVERS;
 	p->write.from = from;
 	p->write.n = n;
 	memcpy(p->write.head, c->rotate.view.handover_head, 32);
@@ -431,14 +441,14 @@ make(struct core *c, const struct plan *p)
 static void
 write_registry(struct core *c, const struct plan *p)
 {
-	if (!c->can_write || c->now < c->rotate.next_write_ms)
-		return;
-	c->rotate.next_write_ms = c->now + CORE_CHAIN_RETRY_MS;
-	c->rotate.handovers_next = p->write.kind != CORE_HANDOVERS;
-	/* What was sent shows in a final block only, and costs gas. */
-	if (p->write.kind == CORE_ATTEST)
-		c->rotate.next_attest_ms =
-		    c->now + c->rotate.view.holders_age_s * 1000 / 8;
+	uint64_t wait = CORE_CHAIN_RETRY_MS;
+
+	/* The contract takes evidence again and again, for gas, until what
+	 * was sent shows in a final block. */
+	if (p->write.kind == CORE_ATTEST &&
+	    c->rotate.view.holders_age_s * 1000 / 8 > wait)
+		wait = c->rotate.view.holders_age_s * 1000 / 8;
+	c->rotate.next_write_ms[p->write.kind] = c->now + wait;
 	core_act(c, CORE_REGISTRY_WRITE)->registry = p->write;
 }
 
@@ -465,9 +475,6 @@ core_rotate_tick(struct core *c)
 	if (!decides(c))
 		return;
 	plan_states(c, &p);
-	/* One kind of write does not keep the other waiting for ever. */
-	if (p.what == NOTHING && c->rotate.handovers_next)
-		plan_handovers(c, &p);
 	if (p.what == NOTHING)
 		plan_order(c, &p);
 	if (p.what == NOTHING)

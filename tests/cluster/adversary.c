@@ -151,6 +151,8 @@ restore(struct world *w)
 	if (world_at(w, slot) != NULL)
 		return;
 	w->n.restores += !newest;
+	if (!newest)
+		w->slot[slot].restored_ms = w->now;
 	w->slot[slot].restart_at = 0;
 	(void)world_boot(
 	    w, slot, newest ? &w->slot[slot].disk : wrong_disk(w, slot));

@@ -328,6 +328,7 @@ check_step(struct world *w, struct life *l)
 		w->chain.now.at.generation != 0))
 		return;
 	m = in_config(engine_config(e), core_raft_id(l->self.incarnation));
+	check_roots(w, l);
 	l->was_voter |= m != NULL && m->role == ENGINE_VOTER;
 	/* I2: a life's term never goes back.  I10: it names a generation. */
 	if (engine_term(e) < l->seen_term)

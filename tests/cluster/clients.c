@@ -84,6 +84,22 @@ clients_epoch(struct buf *out, uint64_t order)
 		abort();
 }
 
+/* To the life `expected`, of what this one has. */
+static void
+handover(struct world *w, struct life *l, struct buf *out, const struct op *o)
+{
+	struct command c = { .kind = COMMAND_HANDOVER, .time = 1700000000 };
+	const struct ledger *g = core_ledger(l->core);
+	const struct life *to = world_life(w, o->expected);
+
+	for (uint64_t n = 0; n < ledger_n_epochs(g); n++)
+		if (roots_usable(l, &ledger_epoch(g, n)->pub.k256))
+			c.u.handover.epoch = n;
+	c.u.handover.to = to->self;
+	if (command_write(out, &c) != ERR_OK)
+		abort();
+}
+
 struct op *
 clients_ask(struct world *w, struct life *l, enum op_kind kind,
     unsigned counter, uint64_t expected, uint64_t id)
@@ -116,6 +132,8 @@ clients_ask(struct world *w, struct life *l, enum op_kind kind,
 	}
 	if (kind == OP_INCREMENT)
 		increment(&b, o);
+	else if (kind == OP_HANDOVER)
+		handover(w, l, &b, o);
 	else
 		clients_epoch(&b, o->expected);
 	if (kind == OP_INCREMENT && w->possible[counter] < expected + 1)
@@ -142,7 +160,7 @@ clients_tick(struct world *w)
 		(void)clients_ask(w, l, OP_READ, c, 0, 0);
 		return;
 	}
-	if (world_chance(w, 15)) {
+	if (w->reg == NULL && world_chance(w, 15)) {
 		if (ledger_n_epochs(core_ledger(l->core)) > 0)
 			(void)clients_ask(w, l, OP_EPOCH, 0, ++w->next_op, 0);
 		return;
@@ -289,6 +307,9 @@ clients_done(struct world *w, struct life *l, const struct core_action *a)
 	}
 	if (o->kind == OP_READ) {
 		answered_read(w, l, o);
+	} else if (o->kind == OP_HANDOVER) {
+		if (a->done.result.err == ERR_OK)
+			roots_handed(w, l, o->expected);
 	} else if (o->kind == OP_INCREMENT) {
 		if (a->done.result.err == ERR_OK) {
 			acked_increment(w, l, o, a);

@@ -21,6 +21,18 @@ poll_chain(struct world *w, struct life *l)
 	if (e.view == NULL)
 		abort();
 	chain_at(&w->chain, seen, e.view);
+	if (w->reg != NULL) {
+		struct registry_seen *r = calloc(1, sizeof *r);
+
+		if (r == NULL)
+			abort();
+		r->block = e.view->block;
+		e.data = r;
+		if (!simreg_at(w->reg, &w->chain, seen, &r->state)) {
+			free(r);
+			e.data = NULL;
+		}
+	}
 	net_push(w, &e);
 }
 
@@ -31,8 +43,19 @@ give_view(struct world *w, struct life *l, const struct event *ev)
 		.anchor = { .view = ev->view,
 		    .asked_ms = ev->number + l->clock,
 		    .wall_s = (int64_t)chain_time(w->now) } };
+	const struct registry_seen *r = ev->data;
+	uint64_t uid = l->uid;
 
 	world_give(w, l, &e);
+	if (r != NULL && l->used && l->uid == uid && !l->frozen) {
+		e = (struct core_event){ .kind = CORE_REGISTRY,
+			.registry = { .state = &r->state,
+			    .block = &r->block,
+			    .wall_s = (int64_t)chain_time(w->now) } };
+		world_give(w, l, &e);
+	}
+	if (w->reg != NULL && l->used && l->uid == uid && !l->frozen)
+		roots_poll(w, l);
 }
 
 static void
@@ -55,6 +78,12 @@ happen(struct world *w, struct event *e)
 		break;
 	case EV_TX:
 		check_tx(w, l, &e->tx, chain_write(&w->chain, w->now, &e->tx));
+		break;
+	case EV_ROOTS:
+	case EV_SAVED:
+	case EV_KEYS:
+	case EV_REGISTRY:
+		roots_happen(w, l, e);
 		break;
 	case EV_NONE:
 		break;
@@ -94,6 +123,8 @@ next_time(struct world *w)
 		at = w->next_client;
 	if (w->operator&& w->next_operator<at)
 		at = w->next_operator;
+	if (w->governor && w->next_vote < at)
+		at = w->next_vote;
 	return at < w->now ? w->now : at;
 }
 
@@ -147,6 +178,8 @@ turn(struct world *w)
 		clients_tick(w);
 	if (w->operator&& w->next_operator <= w->now)
 		operator_tick(w);
+	if (w->governor && w->next_vote <= w->now)
+		governor_tick(w);
 }
 
 bool

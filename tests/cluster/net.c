@@ -69,6 +69,7 @@ event_clear(struct event *e)
 		message_clear(e->message);
 	free(e->message);
 	free(e->view);
+	free(e->data);
 	*e = (struct event){ 0 };
 }
 
@@ -106,8 +107,8 @@ may_come_twice(const struct message *m)
 	return m->bytes.len < 4 || m->bytes.p[3] != 5;
 }
 
-static bool
-connected(const struct world *w, const struct life *a, const struct life *b)
+bool
+net_connected(const struct world *w, const struct life *a, const struct life *b)
 {
 	return a->group == b->group && !w->cut[a->slot][b->slot];
 }
@@ -139,7 +140,7 @@ net_send(struct world *w, struct life *from, const struct core_action *a)
 		if (w->o.plain && !all)
 			same = strcmp(to->slot, l->self.slot) == 0;
 		if (!l->used || l == from || (!all && !same) ||
-		    !connected(w, from, l) || world_chance(w, w->drop))
+		    !net_connected(w, from, l) || world_chance(w, w->drop))
 			continue;
 		push_message(w, l->uid, &m);
 		if (may_come_twice(&m) && world_chance(w, w->twice))

@@ -27,9 +27,10 @@ struct scenario {
 	const char *name;
 	const char *(*run)(struct world *w);
 	bool plain; /* protection off */
+	int arg; /* for it, as w->arg */
 };
 extern const struct scenario scenarios_disk[], scenarios_cold[],
-    scenarios_member[];
+    scenarios_member[], scenarios_rotate[];
 
 #define HOLDS(x) \
 	do { \

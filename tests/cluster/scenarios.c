@@ -130,6 +130,7 @@ run_one(const struct scenario *s, unsigned number, bool trace)
 	if (w == NULL)
 		abort();
 	world_init(w, &o);
+	w->arg = s->arg;
 	bad = scene(w, s->plain) ? s->run(w) : "the cluster did not begin";
 	if (bad == NULL && w->failed && !s->plain)
 		bad = w->failure;
@@ -149,7 +150,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct scenario *const all[] = { scenarios_disk,
-		scenarios_cold, scenarios_member };
+		scenarios_cold, scenarios_member, scenarios_rotate };
 	unsigned n = 0, bad = 0;
 
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)

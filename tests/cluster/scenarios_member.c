@@ -140,11 +140,11 @@ late_order(struct world *w)
 }
 
 const struct scenario scenarios_member[] = {
-	{ "delisted_leader", delisted_leader, false },
-	{ "other_device", other_device, false },
-	{ "gives_way", gives_way, false },
-	{ "outlives_old_order", old_order, false },
-	{ "outlives_early_order", early_order, false },
-	{ "outlives_late_order", late_order, false },
-	{ NULL, NULL, false },
+	{ "delisted_leader", delisted_leader, false, 0 },
+	{ "other_device", other_device, false, 0 },
+	{ "gives_way", gives_way, false, 0 },
+	{ "outlives_old_order", old_order, false, 0 },
+	{ "outlives_early_order", early_order, false, 0 },
+	{ "outlives_late_order", late_order, false, 0 },
+	{ NULL, NULL, false, 0 },
 };

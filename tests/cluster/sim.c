@@ -76,6 +76,7 @@ heal(struct world *w)
 	bool alone;
 
 	adversary_stop(w);
+	w->governor = false;
 	/* What was on its way is read; nobody is in between. */
 	w->operator= false;
 	if (!w->failed)
@@ -103,6 +104,12 @@ heal(struct world *w)
 	if (!w->failed && !world_run_until(w, w->now + 40000, all_in, NULL) &&
 	    !w->failed)
 		world_fail(w, NULL, "not every node gets in");
+	if (!w->failed && w->reg != NULL) {
+		governor_settle(w);
+		world_run(w, w->now + 12000);
+		if (!w->failed)
+			check_roots_end(w);
+	}
 	w->clients = false;
 	if (!w->failed)
 		world_run(w, w->now + 1500);
@@ -121,6 +128,11 @@ run(struct world *w)
 	if (!world_genesis(w)) {
 		world_fail(w, NULL, "the cluster did not begin");
 		return;
+	}
+	if (w->o.seed % 2 == 1 && !w->o.plain) {
+		roots_begin(w);
+		w->governor = true;
+		w->next_vote = w->now;
 	}
 	adversary_begin(w);
 	end = w->now + 10000 + world_random(w, 20000);
@@ -179,6 +191,11 @@ summary(const struct totals *t, double seconds)
 	P(lost);
 	P(anchored);
 	P(doomed);
+	P(epochs);
+	P(vetoed);
+	P(destroyed);
+	P(remade);
+	P(stuck);
 #undef P
 	printf("#   %.0f schedules per minute\n",
 	    seconds > 0 ? (double)t->schedules * 60 / seconds : 0);

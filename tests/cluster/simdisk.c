@@ -94,6 +94,32 @@ disk_hash(const struct disk *d, uint64_t index)
 	return d->entry[index - d->entry[0]->index]->hash;
 }
 
+bool
+keyset_has(const struct keyset *s, const struct k256_pub *k)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (memcmp(&s->k[i], k, sizeof *k) == 0)
+			return true;
+	return false;
+}
+
+void
+keyset_add(struct keyset *s, const struct k256_pub *k)
+{
+	if (!keyset_has(s, k) && s->n < KEYS_MAX)
+		s->k[s->n++] = *k;
+}
+
+void
+keyset_drop(struct keyset *s, const struct k256_pub *k)
+{
+	for (unsigned i = 0; i < s->n; i++)
+		if (memcmp(&s->k[i], k, sizeof *k) == 0) {
+			s->k[i] = s->k[--s->n];
+			return;
+		}
+}
+
 /* ---- writing ---- */
 
 void
@@ -174,11 +200,13 @@ const char *
 disk_apply(struct disk *d, struct disk_write *w)
 {
 	bool roots = d->has_roots;
+	struct keyset keys = d->keys;
 	const char *bad = NULL;
 
 	if (w->w.wipe) {
 		disk_clear(d);
 		d->has_roots = roots;
+		d->keys = keys;
 	}
 	d->generation = w->w.generation;
 	d->term = w->w.term;

@@ -24,10 +24,21 @@ struct disk_blob {
 	uint8_t data[];
 };
 
+/* Wrapping keys, named by the roots that they open. */
+#define KEYS_MAX 32
+struct keyset {
+	unsigned n;
+	struct k256_pub k[KEYS_MAX];
+};
+bool keyset_has(const struct keyset *s, const struct k256_pub *k);
+void keyset_add(struct keyset *s, const struct k256_pub *k); /* once */
+void keyset_drop(struct keyset *s, const struct k256_pub *k);
+
 /* Zeroed: empty. */
 struct disk {
 	uint64_t generation, term, vote;
 	bool has_roots; /* can speak for the cluster */
+	struct keyset keys;
 	bool has_snapshot;
 	struct engine_snapshot snapshot; /* data is in `blob` */
 	struct disk_blob *blob;

@@ -172,6 +172,7 @@ world_boot(struct world *w, unsigned slot, const struct disk *disk)
 	fill(w, l->self.incarnation, sizeof l->self.incarnation);
 	disk_copy(&l->disk, disk);
 	disk_copy(&l->boot, disk);
+	roots_boot(l);
 	o.self = l->self;
 	o.seed = (unsigned)world_random(w, 1u << 30);
 	if (core_new(&l->core, &o) != ERR_OK)
@@ -280,6 +281,8 @@ begin_write(struct world *w, struct life *l, const struct core_write *cw)
 static void
 tell(struct world *w, const struct life *l, const struct core_action *a)
 {
+	if (strcmp(a->event.name, "roots_lost") == 0)
+		w->roots_lost = true;
 	if (strcmp(a->event.name, "member_replaced") == 0)
 		w->n.evictions++;
 	world_trace(
@@ -304,8 +307,13 @@ perform(struct world *w, struct life *l, struct core_action *a)
 	case CORE_CHAIN:
 		chain_action(w, l, &a->chain);
 		break;
+	case CORE_MAKE_ROOTS:
+	case CORE_REGISTRY_WRITE:
+		roots_act(w, l, a);
+		break;
 	case CORE_APPLIED:
 		check_applied(w, l, a->applied.index);
+		roots_applied(w, l, &a->applied.command);
 		break;
 	case CORE_HALT:
 		world_trace(w, l, "halts: %s", core_halt_text(a->halt));
@@ -501,4 +509,5 @@ world_fini(struct world *w)
 	for (unsigned i = 0; i < GENERATIONS_MAX; i++)
 		free(w->lineage[i].at);
 	free(w->acked);
+	free(w->reg);
 }

@@ -5,6 +5,8 @@
  *   begin.c      how a cluster begins
  *   net.c        links and everything else that takes time
  *   simdisk.c    disks          simchain.c  the anchor's contract
+ *   simregistry.c  the contract of roots   roots.c  who has which
+ *   governor.c   who votes about them
  *   clients.c    who asks, and what they were told
  *   check.c      what must hold after every step
  *   adversary.c  what the host does     operator.c  and the operators
@@ -16,6 +18,7 @@
 
 #include "tests/cluster/simchain.h"
 #include "tests/cluster/simdisk.h"
+#include "tests/cluster/simregistry.h"
 
 #define SLOTS_MAX 5
 #define LIVES_MAX 16 /* at a time */
@@ -58,6 +61,11 @@ struct life {
 	struct message backlog[BACKLOG_MAX];
 	unsigned n_backlog;
 	bool written_while_frozen, member_told, draining, denied;
+	/* roots.c */
+	struct keyset ram;
+	struct k256_pub pending; /* made here, not in the log yet */
+	bool has_pending, saving;
+	uint64_t next_ask;
 	/* check.c */
 	uint64_t checked, seen_commit, seen_config, seen_anchor, seen_term;
 	uint64_t digested;
@@ -74,6 +82,7 @@ struct slot {
 	unsigned n_saved;
 	uint64_t restart_at; /* 0: stays down */
 	bool unseated;
+	uint64_t restored_ms; /* when it was last given an older disk */
 	/* Hashes that some disk of it has held, by index. */
 	struct held_hash {
 		uint8_t hash[4][32];
@@ -95,7 +104,7 @@ struct lineage {
 	size_t n, cap;
 };
 
-enum op_kind { OP_INCREMENT, OP_READ, OP_EPOCH };
+enum op_kind { OP_INCREMENT, OP_READ, OP_EPOCH, OP_HANDOVER };
 struct op {
 	bool used;
 	enum op_kind kind;
@@ -118,6 +127,10 @@ enum event_kind {
 	EV_WRITTEN,
 	EV_VIEW,
 	EV_TX,
+	EV_ROOTS, /* were made: struct made */
+	EV_SAVED, /* the keys in memory are on disk */
+	EV_KEYS, /* handed over: struct keyset */
+	EV_REGISTRY, /* struct reg_tx */
 };
 struct event {
 	uint64_t at, seq;
@@ -127,6 +140,7 @@ struct event {
 	struct message *message; /* owns */
 	struct anchor_view *view; /* owns */
 	struct anchor_write tx;
+	void *data; /* owns; EV_VIEW: struct registry_seen, or NULL */
 };
 
 struct world_options {
@@ -146,6 +160,19 @@ struct world {
 	struct core_timing timing;
 	struct chain chain;
 	unsigned finality_ms, poll_ms, stale_ms;
+	/* The registry of roots; NULL: there is none. */
+	struct simreg *reg; /* owns */
+	bool governor; /* votes, and thieves */
+	uint64_t next_vote, next_root;
+	struct k256_pub thief[32]; /* roots that are nobody's here */
+	unsigned n_thief;
+	bool roots_lost; /* a node has said so */
+	uint64_t ca_known;
+	uint8_t ca_hash[32]; /* all roots have one CA key */
+	int arg; /* of a scenario */
+	struct {
+		unsigned asked, made, published, activated, written[4];
+	} steps;
 	/* Links. */
 	unsigned delay_min, delay_max, drop, twice; /* of 1000 */
 	unsigned write_min, write_max;
@@ -184,7 +211,8 @@ struct world {
 		uint64_t steps, messages, commits, elections, acked, denied,
 		    unknown, not_now, reads, recoveries, restores, forks,
 		    crashes, freezes, partitions, halts, anchored, snapshots,
-		    replays, ticks, excused, orders, lost, evictions, doomed;
+		    replays, ticks, excused, orders, lost, evictions, doomed,
+		    epochs, vetoed, destroyed, remade, stuck;
 	} n;
 };
 
@@ -232,6 +260,9 @@ void net_deliver(struct world *w, struct life *l, const struct message *m);
 void net_replay(struct world *w); /* one message from the tape */
 void message_clear(struct message *m);
 
+bool net_connected(
+    const struct world *w, const struct life *a, const struct life *b);
+
 /* ---- clients.c ---- */
 void clients_tick(struct world *w);
 struct op *clients_ask(struct world *w, struct life *l, enum op_kind kind,
@@ -246,6 +277,42 @@ void clients_epoch(struct buf *out, uint64_t order);
 uint64_t clients_op_of(const struct command *c); /* 0: none */
 /* A generation was opened at `index`: what was acknowledged above it? */
 void clients_generation(struct world *w, uint64_t generation, uint64_t index);
+
+/* ---- roots.c ---- */
+struct registry_seen {
+	struct registry_state state;
+	struct chain_block block;
+};
+struct made {
+	uint64_t number;
+	struct epoch_origin origin;
+	uint8_t mode;
+};
+void roots_begin(struct world *w); /* epoch 0 is registered */
+void roots_boot(struct life *l);
+/* Its key opens an epoch that may be used: it is in the ring. */
+bool roots_usable(const struct life *l, const struct k256_pub *k);
+void roots_poll(struct world *w, struct life *l);
+void roots_act(struct world *w, struct life *l, const struct core_action *a);
+void roots_applied(struct world *w, struct life *l, const struct command *c);
+void roots_happen(struct world *w, struct life *l, struct event *e);
+void roots_handed(struct world *w, struct life *donor, uint64_t to);
+/* Everything that can keep a key: lives and disks. */
+unsigned roots_copies(struct world *w, const struct k256_pub *k);
+void roots_fresh(struct world *w, struct epoch_public *out);
+
+/* ---- governor.c ---- */
+void governor_tick(struct world *w);
+/* The adversary is gone: the order is carried out, or given again. */
+void governor_settle(struct world *w);
+bool governor_is_thief(const struct world *w, const struct k256_pub *k);
+
+/* ---- check_roots.c ---- */
+void check_roots(struct world *w, struct life *l);
+void check_evidence(
+    struct world *w, struct life *l, const struct core_registry_write *t);
+void check_activated(struct world *w, uint64_t number);
+void check_roots_end(struct world *w);
 
 /* ---- check.c ---- */
 void check_step(struct world *w, struct life *l);
