@@ -60,7 +60,9 @@ epochs_ok(Devproof__Kms__V1__EpochPublic *const *e, size_t n)
 	if (n > MAX_EPOCHS)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!size_is(&e[i]->k256_pub, 33) ||
+		if (!size_is(&e[i]->k256_pub, 33) || e[i]->mode > 1 ||
+		    (e[i]->ca_spki_hash.len != 0 &&
+			!size_is(&e[i]->ca_spki_hash, 32)) ||
 		    (e[i]->certificate.len != 0 &&
 			!size_is(&e[i]->certificate, 65)))
 			return false;
@@ -121,6 +123,12 @@ request_ok(const KmsRequest *m)
 static bool
 app_keys_ok(const Devproof__Kms__V1__AppKeys *k)
 {
+	if ((k->registry.len != 0 && !size_is(&k->registry, 20)) ||
+	    k->n_anchor_signers > MAX_EPOCHS)
+		return false;
+	for (size_t i = 0; i < k->n_anchor_signers; i++)
+		if (!size_is(&k->anchor_signers[i], 20))
+			return false;
 	return size_is(&k->app_id, 20) && size_is(&k->k256_key, 32) &&
 	    size_is(&k->k256_signature, 65) &&
 	    size_is(&k->disk_crypt_key, 32) && size_is(&k->env_crypt_key, 32) &&
