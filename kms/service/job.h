@@ -20,7 +20,9 @@ struct job {
 	enum err err;
 	struct refusal why;
 	struct buf reply; /* owns; may hold keys */
-	uint64_t epoch;
+	uint64_t epoch; /* whose keys it is about */
+	uint64_t pinned; /* of the app */
+	bool tainted; /* that epoch is */
 	struct gate_decision decision;
 	bool waiting; /* `finish` has asked the cluster: job_resume comes */
 };

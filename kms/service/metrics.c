@@ -281,6 +281,9 @@ metrics_render(
 	counter(&p, "kms_collateral_unknown_total",
 	    "Platforms refused without asking: not known a moment ago.",
 	    g->collateral_unknown);
+	counter(&p, "kms_tainted_total",
+	    "Keys and certificates given from a tainted epoch.",
+	    atomic_load(&m->tainted));
 	if (g->cluster != NULL) {
 		render_log(&p, g->cluster);
 		render_trust(&p, g->cluster);

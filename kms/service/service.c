@@ -164,6 +164,30 @@ log_job(const struct job *j, const struct rule *r, uint64_t us)
 		    log_why(&j->why));
 }
 
+/* The detail stays here, but for a contract's own words, and for what the
+ * registry says of epochs, which its app's owner has to know. */
+static const char *
+told(const struct refusal *why)
+{
+	return why->code == REASON_CONTRACT_OTHER ||
+		why->code == REASON_EPOCH_UNKNOWN ||
+		why->code == REASON_EPOCH_CLOSED
+	    ? why->detail
+	    : NULL;
+}
+
+/* For old data alone: whoever still needs it shall be seen. */
+static void
+note_tainted(const struct job *j, const struct rule *r)
+{
+	atomic_fetch_add(&j->o->metrics->tainted, 1);
+	log_event(LOG_WARN, "tainted_epoch",
+	    log_str("request", request_kind_text(r->kind)),
+	    log_hex("app", j->caller.boot.app_id, 20),
+	    log_u64("epoch", j->epoch), log_u64("pinned", j->pinned),
+	    log_u64("block", j->decision.block.number));
+}
+
 /* Sends the reply, or the refusal, and forgets the job. */
 static void
 conclude(struct job *j)
@@ -176,16 +200,16 @@ conclude(struct job *j)
 		atomic_fetch_add(&s->o.metrics->answered[r->kind], 1);
 		if (r->kind == RQ_GET_APP_KEYS)
 			metrics_latency(s->o.metrics, us);
+		if (j->tainted)
+			note_tainted(j, r);
 	} else {
 		if (j->why.code == REASON_NONE)
 			(void)refuse(
 			    &j->why, REASON_INTERNAL, "%s", err_text(j->err));
 		atomic_fetch_add(&s->o.metrics->refusals[j->why.code], 1);
 		buf_wipe(&j->reply);
-		/* The detail stays here, but for a contract's own words. */
 		if (msg_error_pack(&j->reply, j->request->id, j->why.code,
-			j->why.code == REASON_CONTRACT_OTHER ? j->why.detail
-							     : NULL) != ERR_OK)
+			told(&j->why)) != ERR_OK)
 			j->reply.len = 0;
 	}
 	log_job(j, r, us);
