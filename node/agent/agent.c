@@ -90,6 +90,9 @@ open_client(struct agent *a)
 		.terms = {
 			.chain_id = c->chain_id,
 			.root = c->kms_root,
+			.has_registry = c->has_registry,
+			.n_anchor_signers = c->n_anchor_signers,
+			.code_pinned = c->n_kms_mrs > 0,
 			.key_provider_id =
 			    buf_view(&a->identity.key_provider_id),
 		},
@@ -100,6 +103,9 @@ open_client(struct agent *a)
 		o.url[i] = c->kms_url[i];
 	memcpy(o.terms.app_id, a->identity.app_id, 20);
 	memcpy(o.terms.kms_contract, c->kms_contract, 20);
+	memcpy(o.terms.registry, c->kms_registry, 20);
+	memcpy(o.terms.anchor_signer, c->anchor_signer,
+	    sizeof o.terms.anchor_signer);
 	/* Then any attested VM that says it serves this contract will do;
 	 * who it was stands in RTMR3 only. */
 	if (c->kms_root.kind == ROOT_PIN_NONE && c->n_kms_mrs == 0 &&

@@ -14,6 +14,9 @@
 
 static_assert(CONFIG_WHY_MAX == YAML_WHY_MAX, "one buffer for both");
 
+/* A pin that is moved on chain is followed by then. */
+#define REFRESH_S 10
+#define REFRESH_MAX_S 86400
 #define HEX_TEXT_MAX 80 /* "0x" and 33 bytes, and some */
 
 struct file_tee {
@@ -35,11 +38,15 @@ struct file_kms {
 	uint64_t chain_id;
 	char contract[HEX_TEXT_MAX];
 	char root[HEX_TEXT_MAX];
+	char registry[HEX_TEXT_MAX];
+	char anchor_signer[CONFIG_SIGNERS][HEX_TEXT_MAX];
+	unsigned anchor_signer_count;
 	char mr_aggregated[CONFIG_MR_PINS][HEX_TEXT_MAX];
 	unsigned mr_aggregated_count;
 	uint16_t attempt_timeout_s;
 	uint32_t boot_deadline_s;
 	uint16_t call_deadline_s;
+	uint32_t *refresh_s; /* 0 is not the default */
 };
 
 struct file_attestation {
@@ -95,6 +102,9 @@ static const cyaml_schema_field_t kms_fields[] = {
 	CYAML_FIELD_UINT("chain_id", REQ, struct file_kms, chain_id),
 	CYAML_FIELD_STRING("contract", REQ, struct file_kms, contract, 1),
 	CYAML_FIELD_STRING("root", OPT, struct file_kms, root, 1),
+	CYAML_FIELD_STRING("registry", OPT, struct file_kms, registry, 1),
+	CYAML_FIELD_SEQUENCE("anchor_signer", OPT, struct file_kms,
+	    anchor_signer, &hex_entry, 1, CONFIG_SIGNERS),
 	CYAML_FIELD_SEQUENCE("mr_aggregated", OPT, struct file_kms,
 	    mr_aggregated, &hex_entry, 1, CONFIG_MR_PINS),
 	CYAML_FIELD_UINT(
@@ -103,6 +113,8 @@ static const cyaml_schema_field_t kms_fields[] = {
 	    "boot_deadline_s", OPT, struct file_kms, boot_deadline_s),
 	CYAML_FIELD_UINT(
 	    "call_deadline_s", OPT, struct file_kms, call_deadline_s),
+	CYAML_FIELD_UINT_PTR(
+	    "refresh_s", OPT | CYAML_FLAG_POINTER, struct file_kms, refresh_s),
 	CYAML_FIELD_END,
 };
 
@@ -226,6 +238,13 @@ decode_kms(struct decoder *d, struct agent_config *c, const struct file_kms *f)
 	c->chain_id = f->chain_id;
 	decode_hex(d, c->kms_contract, 20, f->contract, "kms.contract");
 	decode_root(d, &c->kms_root, f->root);
+	c->has_registry = f->registry[0] != '\0';
+	if (c->has_registry)
+		decode_hex(d, c->kms_registry, 20, f->registry, "kms.registry");
+	for (unsigned i = 0; i < f->anchor_signer_count; i++)
+		decode_hex(d, c->anchor_signer[i], 20, f->anchor_signer[i],
+		    "kms.anchor_signer");
+	c->n_anchor_signers = f->anchor_signer_count;
 	for (unsigned i = 0; i < f->mr_aggregated_count; i++)
 		decode_hex(d, c->kms_mr[i], 32, f->mr_aggregated[i],
 		    "kms.mr_aggregated");
@@ -234,6 +253,9 @@ decode_kms(struct decoder *d, struct agent_config *c, const struct file_kms *f)
 	    f->attempt_timeout_s != 0 ? f->attempt_timeout_s : 30;
 	c->boot_deadline_s = f->boot_deadline_s;
 	c->call_deadline_s = f->call_deadline_s != 0 ? f->call_deadline_s : 60;
+	c->refresh_s = f->refresh_s != NULL ? *f->refresh_s : REFRESH_S;
+	if (c->refresh_s > REFRESH_MAX_S)
+		refuse_key(d, "kms.refresh_s", "must be at most 86400");
 }
 
 static enum err
@@ -347,6 +369,12 @@ print_kms(struct buf *b, const struct agent_config *c)
 	if (e == ERR_OK && c->kms_root.kind != ROOT_PIN_NONE)
 		e = put_hex(b, "  root: ", c->kms_root.b,
 		    c->kms_root.kind == ROOT_PIN_PUB ? 33 : 20);
+	if (e == ERR_OK && c->has_registry)
+		e = put_hex(b, "  registry: ", c->kms_registry, 20);
+	if (e == ERR_OK && c->n_anchor_signers > 0)
+		e = buf_printf(b, "  anchor_signer:\n");
+	for (unsigned i = 0; e == ERR_OK && i < c->n_anchor_signers; i++)
+		e = put_hex(b, "    - ", c->anchor_signer[i], 20);
 	if (e == ERR_OK && c->n_kms_mrs > 0)
 		e = buf_printf(b, "  mr_aggregated:\n");
 	for (unsigned i = 0; e == ERR_OK && i < c->n_kms_mrs; i++)
@@ -355,8 +383,9 @@ print_kms(struct buf *b, const struct agent_config *c)
 		return e;
 	return buf_printf(b,
 	    "  attempt_timeout_s: %u\n  boot_deadline_s: %u\n"
-	    "  call_deadline_s: %u\n",
-	    c->attempt_timeout_s, c->boot_deadline_s, c->call_deadline_s);
+	    "  call_deadline_s: %u\n  refresh_s: %u\n",
+	    c->attempt_timeout_s, c->boot_deadline_s, c->call_deadline_s,
+	    c->refresh_s);
 }
 
 enum err

@@ -17,11 +17,13 @@
 #define CONFIG_URL_MAX 256
 #define CONFIG_KMS_URLS 16
 #define CONFIG_MR_PINS 16
+#define CONFIG_SIGNERS 4
 #define CONFIG_WHY_MAX 256
 
 enum root_pin_kind { ROOT_PIN_NONE, ROOT_PIN_PUB, ROOT_PIN_ADDRESS };
 
-/* The root key that releases must come from, if the operator knows it. */
+/* The root key of epoch 0, that releases must follow from, if the operator
+ * knows it. */
 struct root_pin {
 	enum root_pin_kind kind;
 	uint8_t b[33]; /* PUB: compressed key; ADDRESS: 20 bytes */
@@ -44,11 +46,17 @@ struct agent_config {
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
 	struct root_pin kms_root;
+	bool has_registry;
+	uint8_t kms_registry[20]; /* of roots, that releases must name */
+	/* Of the anchor, now and before: who certifies after emergencies. */
+	uint8_t anchor_signer[CONFIG_SIGNERS][20];
+	unsigned n_anchor_signers;
 	uint8_t kms_mr[CONFIG_MR_PINS][32];
 	unsigned n_kms_mrs;
 	unsigned attempt_timeout_s; /* for one node */
 	unsigned boot_deadline_s; /* for all tries at start; 0: for ever */
 	unsigned call_deadline_s; /* for a call that an app waits for */
+	unsigned refresh_s; /* how old keys may be; 0: fetched at every call */
 	/* attestation */
 	char pccs_url[CONFIG_URL_MAX];
 	bool pccs_insecure_tls;

@@ -1,8 +1,10 @@
 #include <string.h>
 
 #include "common/base/secret.h"
+#include "common/crypto/hash.h"
 
 #include "node/agent/cacert.h"
+#include "node/agent/epochchain.h"
 #include "node/agent/release.h"
 
 static bool
@@ -20,39 +22,7 @@ copy(void *out, size_t len, ProtobufCBinaryData b)
 	return true;
 }
 
-/* The public record of the epoch, among those that came along. */
-static const Devproof__Kms__V1__EpochPublic *
-find_epoch(const Devproof__Kms__V1__AppKeys *in)
-{
-	for (size_t i = 0; i < in->n_epochs; i++)
-		if (in->epochs[i]->number == in->epoch)
-			return in->epochs[i];
-	return NULL;
-}
-
-static enum err
-check_pin(const struct root_pin *pin, const struct k256_pub *root,
-    struct refusal *why)
-{
-	uint8_t address[20];
-
-	switch (pin->kind) {
-	case ROOT_PIN_NONE:
-		return ERR_OK;
-	case ROOT_PIN_PUB:
-		if (memcmp(pin->b, root->b, sizeof root->b) == 0)
-			return ERR_OK;
-		break;
-	case ROOT_PIN_ADDRESS:
-		if (k256_address(address, root) == ERR_OK &&
-		    memcmp(pin->b, address, sizeof address) == 0)
-			return ERR_OK;
-		break;
-	}
-	return refuse(why, REASON_ROOT_MISMATCH, "root key is not the pinned");
-}
-
-/* Key -> app key's signature -> root -> pin. */
+/* Key -> app key's signature -> root; epochchain.h has shown whose that is. */
 static enum err
 check_root(struct app_release *r, const Devproof__Kms__V1__EpochPublic *ep,
     const struct release_terms *t, struct refusal *why)
@@ -69,7 +39,30 @@ check_root(struct app_release *r, const Devproof__Kms__V1__EpochPublic *ep,
 		return refuse(why, REASON_ROOT_MISMATCH,
 		    "app key is not signed by its epoch's root");
 	r->root = root;
-	return check_pin(&t->root, &root, why);
+	return ERR_OK;
+}
+
+/* The CA that the app insists on is that of the epoch, or of one that it
+ * follows from: but what ties CAs of former epochs to their roots are the
+ * certificates alone, which begin at a root that is pinned. */
+static bool
+provider_ok(const struct app_release *r, const Devproof__Kms__V1__AppKeys *in,
+    const struct release_terms *t)
+{
+	const struct bytes id = t->key_provider_id;
+	uint8_t hash[32];
+
+	if (id.len == 0 ||
+	    (id.len == sizeof r->ca_spki &&
+		memcmp(id.p, r->ca_spki, sizeof r->ca_spki) == 0))
+		return true;
+	if (t->root.kind == ROOT_PIN_NONE && !t->code_pinned)
+		return false;
+	sha256(hash, id.p, id.len);
+	for (size_t i = 0; i < in->n_epochs; i++)
+		if (is(in->epochs[i]->ca_spki_hash, hash, sizeof hash))
+			return true;
+	return false;
 }
 
 static enum err
@@ -77,7 +70,7 @@ check_ca(struct app_release *r, const Devproof__Kms__V1__AppKeys *in,
     const Devproof__Kms__V1__EpochPublic *ep, const struct release_terms *t,
     struct refusal *why)
 {
-	uint8_t other[P256_SPKI_LEN];
+	uint8_t other[P256_SPKI_LEN], hash[32];
 
 	if (cacert_spki(r->ca_spki,
 		(struct bytes){ in->ca_cert.data, in->ca_cert.len }) != ERR_OK)
@@ -92,21 +85,28 @@ check_ca(struct app_release *r, const Devproof__Kms__V1__AppKeys *in,
 		memcmp(other, r->ca_spki, sizeof other) != 0))
 		return refuse(
 		    why, REASON_ROOT_MISMATCH, "root CA is not its epoch's");
-	if (t->key_provider_id.len > 0 &&
-	    (t->key_provider_id.len != sizeof r->ca_spki ||
-		memcmp(t->key_provider_id.p, r->ca_spki, sizeof r->ca_spki) !=
-		    0))
+	/* What the certificate of the epoch is about; genesis has none. */
+	sha256(hash, r->ca_spki, sizeof r->ca_spki);
+	if ((in->epoch > 0 || ep->ca_spki_hash.len > 0) &&
+	    !is(ep->ca_spki_hash, hash, sizeof hash))
 		return refuse(why, REASON_ROOT_MISMATCH,
-		    "root CA is not app-compose's key_provider_id");
-	return ERR_OK;
+		    "root CA is not the one that its epoch's record names");
+	if (provider_ok(r, in, t))
+		return ERR_OK;
+	return refuse(why, REASON_ROOT_MISMATCH,
+	    in->epoch == 0 ? "root CA is not app-compose's key_provider_id"
+			   : "root CA is not app-compose's key_provider_id; "
+			     "to follow that through rotations set kms.root");
 }
 
 enum err
 release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
     const struct release_terms *t, const uint64_t *epoch, struct refusal *why)
 {
-	const Devproof__Kms__V1__EpochPublic *ep = find_epoch(in);
+	const Devproof__Kms__V1__EpochPublic *ep;
 	struct app_release r = { .epoch = in->epoch,
+		.pinned = in->pinned_epoch,
+		.has_registry = in->registry.len > 0,
 		.block_number = in->block_number };
 	enum err e;
 
@@ -119,15 +119,26 @@ release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
 		e = refuse(why, REASON_BOOT_INFO, "release for another app");
 		goto done;
 	}
-	if (ep == NULL || (epoch != NULL && *epoch != in->epoch)) {
+	if (in->epoch != (epoch != NULL ? *epoch : in->pinned_epoch)) {
 		e = refuse(why, REASON_EPOCH_UNKNOWN,
-		    "not the epoch asked "
-		    "for, or without its record");
+		    epoch != NULL ? "not the epoch asked for"
+				  : "not the epoch that the app is pinned to");
 		goto done;
 	}
+	if (in->epoch > in->pinned_epoch) {
+		e = refuse(why, REASON_EPOCH_CLOSED,
+		    "keys of an epoch newer than the app's pin");
+		goto done;
+	}
+	if ((e = epochchain_verify(in, t, why)) != ERR_OK)
+		goto done;
+	ep = in->epochs[in->epoch];
 	if (!copy(r.k256.b, sizeof r.k256.b, in->k256_key) ||
 	    !copy(r.k256_signature.b, sizeof r.k256_signature.b,
 		in->k256_signature) ||
+	    !copy(r.genesis.b, sizeof r.genesis.b, in->epochs[0]->k256_pub) ||
+	    (r.has_registry &&
+		!copy(r.registry, sizeof r.registry, in->registry)) ||
 	    !copy(r.os_image_hash, sizeof r.os_image_hash, in->os_image_hash)) {
 		e = refuse(why, REASON_REQUEST, "release has wrong sizes");
 		goto done;

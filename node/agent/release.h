@@ -2,8 +2,9 @@
  *
  * The channel has shown that the peer is an attested VM; what makes its
  * answer the right one is here: the app key must be signed by the root of
- * its epoch, that root must be the pinned one, and the CA must be the one
- * that the app insists on, if any of these are configured. */
+ * its epoch, that root must follow from the pinned one of epoch 0
+ * (epochchain.h), and the CA must be the one that the app insists on, if any
+ * of these are configured. */
 #ifndef NODE_AGENT_RELEASE_H
 #define NODE_AGENT_RELEASE_H
 
@@ -19,6 +20,10 @@ struct app_release {
 	struct k256_secret k256;
 	struct k256_sig65 k256_signature;
 	struct k256_pub root; /* of the epoch */
+	struct k256_pub genesis; /* of epoch 0, that it follows from */
+	uint64_t pinned; /* the epoch that the app is pinned to */
+	bool has_registry;
+	uint8_t registry[20]; /* that says so */
 	uint8_t ca_spki[P256_SPKI_LEN];
 	uint8_t os_image_hash[32];
 	uint64_t block_number;
@@ -29,13 +34,20 @@ struct release_terms {
 	uint8_t app_id[20];
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
-	struct root_pin root;
+	struct root_pin root; /* of epoch 0 */
+	bool has_registry;
+	uint8_t registry[20];
+	/* Who may have signed certificates of emergencies; and whether the
+	 * nodes' code is pinned, so that their own word on it counts. */
+	uint8_t anchor_signer[CONFIG_SIGNERS][20];
+	unsigned n_anchor_signers;
+	bool code_pinned;
 	struct bytes key_provider_id; /* SPKI, or empty */
 };
 
 /* release_verify checks a reply to GetAppKeys.  `epoch` is the one that was
- * asked for, or NULL.  ERR_DENIED with the reason; `*out` is written only
- * on ERR_OK. */
+ * asked for, or NULL: the one that the app is pinned to.  ERR_DENIED with the
+ * reason; `*out` is written only on ERR_OK. */
 enum err release_verify(struct app_release *out,
     const Devproof__Kms__V1__AppKeys *in, const struct release_terms *t,
     const uint64_t *epoch, struct refusal *why);

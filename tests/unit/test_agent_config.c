@@ -78,6 +78,13 @@ Test(agent_config, bad_values)
 	refused("app: { compose_file: /a }\n" KMS_MIN
 		"  mr_aggregated: ['0xab']\n",
 	    "kms.mr_aggregated");
+	refused(MIN "  registry: '0x12'\n", "kms.registry");
+	refused(MIN "  registry: ''\n", "registry");
+	refused(MIN "  anchor_signer: ['0x12']\n", "kms.anchor_signer");
+	refused(MIN "  anchor_signer: []\n", "Insufficient entries");
+	refused(MIN "  refresh_s: 86401\n", "kms.refresh_s");
+	refused(MIN "  refresh_s: -1\n", "refresh_s");
+	refused(MIN "  refresh_s: soon\n", "refresh_s");
 }
 
 /* Anchors, a second document's worth of junk, and other YAML are refused. */
@@ -104,6 +111,9 @@ Test(agent_config, defaults)
 	cr_assert_eq(c.kms_contract[0], 0x5f);
 	cr_assert_eq(c.kms_root.kind, ROOT_PIN_NONE);
 	cr_assert_eq(c.boot_deadline_s, 0);
+	cr_assert_eq(c.refresh_s, 10);
+	cr_assert(!c.has_registry);
+	cr_assert_eq(c.n_anchor_signers, 0);
 	cr_assert(!c.simulated && !c.has_app_id);
 	cr_assert_eq(c.log_level, LOG_INFO);
 }
@@ -115,6 +125,9 @@ Test(agent_config, print_round_trip)
 	    "tee: { simulated: true, sim_host: /h, sim_image: /i }\n"
 	    "app: { compose_file: \"/it's\", id: '" CONTRACT "' }\n" KMS_MIN
 	    "  root: '" CONTRACT "'\n"
+	    "  registry: '" CONTRACT "'\n"
+	    "  anchor_signer: ['" CONTRACT "', '" CONTRACT "']\n"
+	    "  refresh_s: 0\n"
 	    "  mr_aggregated:\n"
 	    "    - '0x1111111111111111111111111111111111111111111111111111"
 	    "111111111111'\n"
@@ -133,6 +146,10 @@ Test(agent_config, print_round_trip)
 	cr_assert_eq(memcmp(&a, &b, sizeof a), 0);
 	cr_assert_eq(a.kms_root.kind, ROOT_PIN_ADDRESS);
 	cr_assert_eq(a.socket_mode, 0600);
+	cr_assert_eq(a.refresh_s, 0);
+	cr_assert(a.has_registry);
+	cr_assert_eq(a.kms_registry[0], 0x5f);
+	cr_assert_eq(a.n_anchor_signers, 2);
 	cr_assert_str_eq(a.compose_file, "/it's");
 	buf_fini(&out);
 }

@@ -6,274 +6,28 @@
 #include "common/base/secret.h"
 #include "common/crypto/dstack.h"
 
-#include "node/agent/cacert.h"
 #include "node/agent/heldkeys.h"
 #include "node/agent/kms_client.h"
-#include "tests/lib/fake_ca.h"
+#include "tests/lib/fake_kms.h"
 
-typedef Devproof__Kms__V1__AppKeys AppKeys;
-typedef Devproof__Kms__V1__EpochPublic EpochPublic;
-
-/* A KMS with one epoch, and the messages that it would send. */
-static struct {
-	struct k256_secret root, app;
-	struct k256_pub root_pub, app_pub;
-	struct k256_sig65 sig;
-	struct p256_secret ca;
-	struct buf ca_der;
-	uint8_t bytes[32], contract[20], app_id[20];
-	EpochPublic ep;
-	EpochPublic *eps[1];
-	AppKeys keys;
-	struct release_terms terms;
-} kms;
+/* A KMS whose app is pinned to epoch 1. */
+static struct fake_kms kms;
+static struct fake_epoch *now; /* the one that it releases */
 
 static void
 setup(void)
 {
-
 	cr_assert_eq(secret_process_init(), ERR_OK);
 	log_set_level(LOG_ERROR);
-	memset(&kms, 0, sizeof kms);
-	k256_generate(&kms.root);
-	k256_generate(&kms.app);
-	p256_generate(&kms.ca);
-	memset(kms.app_id, 0x11, 20);
-	memset(kms.contract, 0x22, 20);
-	memset(kms.bytes, 0x33, 32);
-	cr_assert_eq(k256_pubkey(&kms.root_pub, &kms.root), ERR_OK);
-	cr_assert_eq(k256_pubkey(&kms.app_pub, &kms.app), ERR_OK);
-	cr_assert_eq(
-	    dstack_sign_app(&kms.sig, &kms.root, kms.app_id, &kms.app_pub),
-	    ERR_OK);
-	fake_ca_root(&kms.ca_der, &kms.ca);
-
-	devproof__kms__v1__epoch_public__init(&kms.ep);
-	kms.ep.number = 5;
-	kms.ep.k256_pub = msg_bytes(kms.root_pub.b, 33);
-	kms.ep.ca_cert = msg_bytes(kms.ca_der.p, kms.ca_der.len);
-	kms.eps[0] = &kms.ep;
-	devproof__kms__v1__app_keys__init(&kms.keys);
-	kms.keys.epoch = 5;
-	kms.keys.app_id = msg_bytes(kms.app_id, 20);
-	kms.keys.k256_key = msg_bytes(kms.app.b, 32);
-	kms.keys.k256_signature = msg_bytes(kms.sig.b, 65);
-	kms.keys.disk_crypt_key = msg_bytes(kms.bytes, 32);
-	kms.keys.env_crypt_key = msg_bytes(kms.bytes, 32);
-	kms.keys.ca_cert = kms.ep.ca_cert;
-	kms.keys.os_image_hash = msg_bytes(kms.bytes, 32);
-	kms.keys.epochs = kms.eps;
-	kms.keys.n_epochs = 1;
-	kms.keys.chain_id = 31337;
-	kms.keys.kms_contract = msg_bytes(kms.contract, 20);
-	kms.keys.block_hash = msg_bytes(kms.bytes, 32);
-
-	kms.terms.chain_id = 31337;
-	memcpy(kms.terms.app_id, kms.app_id, 20);
-	memcpy(kms.terms.kms_contract, kms.contract, 20);
+	fake_kms_init(&kms);
+	fake_kms_release(&kms, 1, 1);
+	now = &kms.epoch[1];
 }
 
 static void
 teardown(void)
 {
-	buf_fini(&kms.ca_der);
-}
-
-/* ---- releases ---- */
-
-TestSuite(agent_release, .init = setup, .fini = teardown);
-
-static void
-denied(const uint64_t *epoch, enum reason code)
-{
-	struct app_release r = { .epoch = 99 };
-	struct refusal why = { .code = REASON_NONE };
-
-	cr_assert_eq(
-	    release_verify(&r, &kms.keys, &kms.terms, epoch, &why), ERR_DENIED);
-	cr_assert_eq(
-	    why.code, code, "%s: %s", reason_label(why.code), why.detail);
-	cr_assert_eq(r.epoch, 99, "output touched");
-}
-
-static void
-allowed(const uint64_t *epoch)
-{
-	struct app_release r;
-	struct refusal why = { .code = REASON_NONE };
-
-	cr_assert_eq(release_verify(&r, &kms.keys, &kms.terms, epoch, &why),
-	    ERR_OK, "%s", why.detail);
-	cr_assert_eq(r.epoch, 5);
-	cr_assert_eq(memcmp(r.k256.b, kms.app.b, 32), 0);
-	cr_assert_eq(memcmp(r.root.b, kms.root_pub.b, 33), 0);
-}
-
-/* What was asked for is what is taken. */
-Test(agent_release, good)
-{
-	const uint64_t five = 5;
-
-	allowed(NULL);
-	allowed(&five);
-}
-
-/* A release of another KMS, app, epoch or size is refused. */
-Test(agent_release, not_ours)
-{
-	uint8_t other[20] = { 1 };
-	const uint64_t four = 4;
-
-	denied(&four, REASON_EPOCH_UNKNOWN);
-	kms.keys.chain_id++;
-	denied(NULL, REASON_CHAIN_WRONG);
-	kms.keys.chain_id--;
-	kms.keys.kms_contract.data = other;
-	denied(NULL, REASON_CHAIN_WRONG);
-	kms.keys.kms_contract.data = kms.contract;
-	kms.keys.app_id.data = other;
-	denied(NULL, REASON_BOOT_INFO);
-	kms.keys.app_id.len = 19;
-	denied(NULL, REASON_BOOT_INFO);
-	kms.keys.app_id = msg_bytes(kms.app_id, 20);
-	kms.ep.number = 4;
-	denied(NULL, REASON_EPOCH_UNKNOWN);
-	kms.ep.number = 5;
-	kms.keys.n_epochs = 0;
-	denied(NULL, REASON_EPOCH_UNKNOWN);
-	kms.keys.n_epochs = 1;
-	kms.keys.k256_key.len = 31;
-	denied(NULL, REASON_REQUEST);
-}
-
-/* The app key must be signed by the root of its epoch, for this app. */
-Test(agent_release, signature)
-{
-	struct k256_secret other;
-	struct k256_pub pub;
-	uint8_t id[20] = { 9 };
-
-	k256_generate(&other);
-	cr_assert_eq(k256_pubkey(&pub, &other), ERR_OK);
-	/* by another root */
-	cr_assert_eq(
-	    dstack_sign_app(&kms.sig, &other, kms.app_id, &kms.app_pub),
-	    ERR_OK);
-	denied(NULL, REASON_ROOT_MISMATCH);
-	/* for another app */
-	cr_assert_eq(
-	    dstack_sign_app(&kms.sig, &kms.root, id, &kms.app_pub), ERR_OK);
-	denied(NULL, REASON_ROOT_MISMATCH);
-	/* over another key */
-	cr_assert_eq(
-	    dstack_sign_app(&kms.sig, &kms.root, kms.app_id, &pub), ERR_OK);
-	denied(NULL, REASON_ROOT_MISMATCH);
-	memset(kms.sig.b, 0, 65);
-	denied(NULL, REASON_ROOT_MISMATCH);
-	memset(kms.app.b, 0, 32);
-	denied(NULL, REASON_ROOT_MISMATCH);
-}
-
-/* A pinned root, by key or address, is the only one taken. */
-Test(agent_release, pinned_root)
-{
-	kms.terms.root.kind = ROOT_PIN_PUB;
-	memcpy(kms.terms.root.b, kms.root_pub.b, 33);
-	allowed(NULL);
-	kms.terms.root.b[32] ^= 1;
-	denied(NULL, REASON_ROOT_MISMATCH);
-	kms.terms.root.kind = ROOT_PIN_ADDRESS;
-	cr_assert_eq(k256_address(kms.terms.root.b, &kms.root_pub), ERR_OK);
-	allowed(NULL);
-	kms.terms.root.b[0] ^= 1;
-	denied(NULL, REASON_ROOT_MISMATCH);
-}
-
-/* The CA must be a certificate, its epoch's, and the one app-compose names. */
-Test(agent_release, ca)
-{
-	uint8_t spki[P256_SPKI_LEN];
-	struct p256_secret other;
-	struct buf other_der = { 0 };
-
-	cr_assert_eq(cacert_spki(spki, buf_view(&kms.ca_der)), ERR_OK);
-	kms.terms.key_provider_id = (struct bytes){ spki, sizeof spki };
-	allowed(NULL);
-	spki[90] ^= 1;
-	denied(NULL, REASON_ROOT_MISMATCH);
-	kms.terms.key_provider_id.len = 90;
-	denied(NULL, REASON_ROOT_MISMATCH);
-	kms.terms.key_provider_id.len = 0;
-	p256_generate(&other);
-	fake_ca_root(&other_der, &other);
-	kms.keys.ca_cert = msg_bytes(other_der.p, other_der.len);
-	denied(NULL, REASON_ROOT_MISMATCH);
-	kms.keys.ca_cert.len--;
-	denied(NULL, REASON_ROOT_MISMATCH);
-	kms.keys.ca_cert.len = 0;
-	denied(NULL, REASON_ROOT_MISMATCH);
-	buf_fini(&other_der);
-}
-
-/* ---- certificate chains and PEM ---- */
-
-TestSuite(agent_cacert, .init = setup, .fini = teardown);
-
-/* A chain must be for our key, whole, and under our root. */
-Test(agent_cacert, chain)
-{
-	uint8_t leaf[P256_SPKI_LEN], root[P256_SPKI_LEN];
-	struct buf a[3] = { { 0 } }, b[3] = { { 0 } }, mixed[3];
-	struct p256_secret key;
-	struct p256_pub pub;
-
-	p256_generate(&key);
-	cr_assert_eq(p256_pubkey(&pub, &key), ERR_OK);
-	cr_assert_eq(p256_spki(leaf, &pub), ERR_OK);
-	cr_assert_eq(cacert_spki(root, buf_view(&kms.ca_der)), ERR_OK);
-	fake_ca_chain(a, &kms.ca, &pub);
-	fake_ca_chain(b, &kms.ca, &pub);
-	cr_assert_eq(cacert_chain(a, leaf, root), ERR_OK);
-	cr_assert_eq(cacert_chain(a, root, root), ERR_AUTH);
-	cr_assert_eq(cacert_chain(a, leaf, leaf), ERR_AUTH);
-	/* A link of another issue of the same names does not fit. */
-	memcpy(mixed, a, sizeof mixed);
-	mixed[1] = b[1];
-	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_AUTH);
-	memcpy(mixed, a, sizeof mixed);
-	mixed[0] = a[2];
-	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_AUTH);
-	memcpy(mixed, a, sizeof mixed);
-	mixed[2].len--;
-	cr_assert_eq(cacert_chain(mixed, leaf, root), ERR_MALFORMED);
-	a[0].p[a[0].len - 1] ^= 1;
-	cr_assert_neq(cacert_chain(a, leaf, root), ERR_OK);
-	for (size_t i = 0; i < 3; i++) {
-		buf_fini(&a[i]);
-		buf_fini(&b[i]);
-	}
-}
-
-/* PEM has lines of 64 and exactly the announced length. */
-Test(agent_cacert, pem)
-{
-	uint8_t in[138];
-
-	for (size_t n = 0; n <= sizeof in; n++) {
-		struct buf out = { 0 };
-
-		memset(in, 0xff, n);
-		cr_assert_eq(
-		    cacert_pem(&out, "X", (struct bytes){ in, n }), ERR_OK);
-		cr_assert_eq(out.len, cacert_pem_len("X", n));
-		buf_fini(&out);
-	}
-	struct buf out = { 0 };
-
-	cr_assert_eq(cacert_pem(&out, "X", (struct bytes){ in, 4 }), ERR_OK);
-	cr_assert_str_eq(
-	    (char *)out.p, "-----BEGIN X-----\n/////w==\n-----END X-----\n");
-	buf_fini(&out);
+	fake_kms_fini(&kms);
 }
 
 /* ---- the client over several nodes ---- */
@@ -428,9 +182,9 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 	case NOT_READY:
 		return msg_error_pack(reply, r.id, REASON_NOT_READY, NULL);
 	case WRONG_ROOT:
-		kms.sig.b[5] ^= 1;
+		now->app_sig.b[5] ^= 1;
 		e = msg_reply_pack(reply, &r);
-		kms.sig.b[5] ^= 1;
+		now->app_sig.b[5] ^= 1;
 		return e;
 	case WRONG_ID:
 		r.id++;
@@ -500,7 +254,7 @@ get(struct kms_client *c, uint64_t total_ms, bool past_refusals,
 
 	why->code = REASON_NONE;
 	e = kms_client_app_keys(c, &r, NULL, &p, why);
-	cr_assert_eq(r.epoch, e == ERR_OK ? 5 : 0);
+	cr_assert_eq(r.epoch, e == ERR_OK ? 1 : 0);
 	release_wipe(&r);
 	return e;
 }
@@ -660,9 +414,10 @@ Test(agent_kms, root_is_kept)
 	cr_assert_eq(get(c, 1000, false, &why), ERR_OK);
 	k256_generate(&other);
 	cr_assert_eq(k256_pubkey(&pub, &other), ERR_OK);
-	kms.ep.k256_pub = msg_bytes(pub.b, 33);
+	now->root_pub = pub;
+	fake_kms_certify(&kms, 1, EPOCHCERT_ROUTINE, &kms.epoch[0].root);
 	cr_assert_eq(
-	    dstack_sign_app(&kms.sig, &other, kms.app_id, &kms.app_pub),
+	    dstack_sign_app(&now->app_sig, &other, kms.app_id, &now->app_pub),
 	    ERR_OK);
 	cr_assert_eq(get(c, 1000, false, &why), ERR_DENIED);
 	cr_assert_eq(why.code, REASON_ROOT_MISMATCH);
