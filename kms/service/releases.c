@@ -53,13 +53,6 @@ add_signer(
 	return e;
 }
 
-static enum epochcert_mode
-mode_of(const struct ledger_epoch *en)
-{
-	(void)en;
-	return EPOCHCERT_ROUTINE;
-}
-
 static enum err
 fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 {
@@ -76,7 +69,7 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 		if (e == ERR_OK)
 			e = epochcert_ca_hash(m->ca_hash[i], &en->pub.ca);
 		if (e == ERR_OK && en->has_certificate &&
-		    mode_of(en) == EPOCHCERT_EMERGENCY)
+		    en->mode == EPOCHCERT_EMERGENCY)
 			e = add_signer(m, j, en);
 		m->item[i].number = en->pub.number;
 		m->item[i].k256_pub =
@@ -86,7 +79,7 @@ fill_epochs(struct epochs_msg *m, struct job *j, size_t n)
 			m->item[i].certificate =
 			    msg_bytes(en->certificate.b, 65);
 		m->item[i].state = en->state;
-		m->item[i].mode = mode_of(en);
+		m->item[i].mode = en->mode;
 		m->item[i].ca_spki_hash = msg_bytes(m->ca_hash[i], 32);
 		m->list[i] = &m->item[i];
 		m->n = i + 1;

@@ -58,10 +58,28 @@ submit_epoch(struct cluster *c, void *arg)
 	cluster_submit(c, cmd, on_submitted, NULL);
 }
 
-/* Roots made here, with the certificate of those before; `held`: they are in
- * the ring, too. */
 static void
-add_epoch(uint64_t number, bool held)
+certify(struct command *cmd, const struct k256_secret *signer)
+{
+	struct epochcert c = { .chain_id = KMS_CHAIN_ID,
+		.epoch = cmd->u.epoch.pub.number,
+		.k256 = cmd->u.epoch.pub.k256,
+		.mode = EPOCHCERT_EMERGENCY };
+	uint8_t text[EPOCHCERT_LEN];
+
+	memcpy(c.registry, kms_world_registry_contract, 20);
+	cr_assert_eq(
+	    epochcert_ca_hash(c.ca_spki_hash, &cmd->u.epoch.pub.ca), ERR_OK);
+	cr_assert_eq(epochcert_message(text, &c), ERR_OK);
+	cr_assert_eq(k256_sign65(&cmd->u.epoch.certificate, signer,
+			 &(struct bytes){ text, sizeof text }, 1),
+	    ERR_OK);
+}
+
+/* Roots made here, with a certificate of those before, or in an emergency of
+ * `signer`; `held`: they are in the ring, too. */
+static void
+add_epoch_as(uint64_t number, bool held, const struct k256_secret *signer)
 {
 	struct keyring *ring = kms_node_keyring(node);
 	struct command cmd = { .kind = COMMAND_EPOCH };
@@ -74,12 +92,18 @@ add_epoch(uint64_t number, bool held)
 	cr_assert_eq(wrap_roots(cmd.u.epoch.wrapped, &k, r), ERR_OK);
 	cmd.u.epoch.pub = pub[number];
 	cmd.u.epoch.has_certificate = true;
-	cr_assert_not_null(before = keyring_use(ring, number - 1));
-	cr_assert_eq(
-	    epoch_certificate(&cmd.u.epoch.certificate, before, &pub[number],
-		KMS_CHAIN_ID, kms_world_registry_contract, 0),
-	    ERR_OK);
-	keyring_done(ring);
+	cmd.u.epoch.origin.order = number;
+	cmd.u.epoch.mode = signer != NULL;
+	if (signer != NULL) {
+		certify(&cmd, signer);
+	} else {
+		cr_assert_not_null(before = keyring_use(ring, number - 1));
+		cr_assert_eq(epoch_certificate(&cmd.u.epoch.certificate, before,
+				 &pub[number], KMS_CHAIN_ID,
+				 kms_world_registry_contract, 0),
+		    ERR_OK);
+		keyring_done(ring);
+	}
 	if (held)
 		cr_assert_eq(keyring_add(ring, r), ERR_OK);
 	else
@@ -88,6 +112,12 @@ add_epoch(uint64_t number, bool held)
 	kms_node_do(node, submit_epoch, &cmd);
 	KMS_UNTIL(submitted);
 	cr_assert_eq(epochcert_ca_hash(ca[number], &pub[number].ca), ERR_OK);
+}
+
+static void
+add_epoch(uint64_t number, bool held)
+{
+	add_epoch_as(number, held, NULL);
 }
 
 static void
@@ -388,6 +418,33 @@ Test(service_epochs, one_block)
 	cr_assert_eq(r->app_keys->block_number, w.block);
 	msg_reply_free(r);
 	cr_assert_eq(mock_count_calls(w.chain, 0, APP), 2);
+}
+
+/* After an emergency a release says who certified it. */
+Test(service_epochs, emergency)
+{
+	const Devproof__Kms__V1__AppKeys *k;
+	struct k256_secret signer;
+	struct k256_pub by;
+	uint8_t address[20];
+	KmsReply *r;
+
+	k256_generate(&signer);
+	cr_assert_eq(k256_pubkey(&by, &signer), ERR_OK);
+	cr_assert_eq(k256_address(address, &by), ERR_OK);
+	publish(0);
+	add_epoch_as(1, true, &signer);
+	registry_says_epoch(
+	    &w.registry, &pub[1].k256, ca[1], REGISTRY_EMERGENCY);
+	say(1);
+	released(0, 0, 1);
+	cr_assert_not_null(r = kms_ask_keys(ch, -1, &why), "%s", why.detail);
+	k = r->app_keys;
+	cr_assert_eq(k->epochs[1]->mode, 1);
+	cr_assert_eq(k->n_anchor_signers, 1);
+	cr_assert_eq(k->anchor_signers[0].len, 20);
+	cr_assert_arr_eq(k->anchor_signers[0].data, address, 20);
+	msg_reply_free(r);
 }
 
 /* Everybody attested is told which epochs there are. */
