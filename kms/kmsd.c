@@ -100,6 +100,7 @@ open_chain(struct node *n)
 		.quorum = c->rpc_quorum,
 		.chain_id = c->chain_id,
 		.max_age_s = c->max_age_s,
+		.max_ahead_s = c->max_ahead_s,
 		.poll_ms = c->poll_ms,
 		.timeout_ms = c->rpc_timeout_ms,
 		.mono_ms = clock_mono_ms };

@@ -24,7 +24,7 @@
 struct chainview {
 	struct endpoints *es; /* owns */
 	struct chainhead_rules rules; /* floor is under the lock */
-	unsigned max_age_s;
+	unsigned max_age_s, max_ahead_s;
 	unsigned poll_ms;
 	uint64_t (*mono_ms)(void);
 
@@ -70,6 +70,7 @@ chainview_new(struct chainview **out, const struct chainview_options *o)
 		.depth = o->depth,
 	};
 	v->max_age_s = o->max_age_s;
+	v->max_ahead_s = o->max_ahead_s != 0 ? o->max_ahead_s : AHEAD_MAX_S;
 	v->poll_ms = o->poll_ms;
 	v->mono_ms = o->mono_ms;
 	(void)pthread_mutex_init(&v->lock, NULL);
@@ -100,7 +101,7 @@ check_time(const struct chainview *v, const struct chain_block *b, int64_t now,
 		return ERR_AGAIN;
 	}
 	t = (int64_t)b->timestamp;
-	if (t > now && t - now > AHEAD_MAX_S) {
+	if (t > now && t - now > (int64_t)v->max_ahead_s) {
 		(void)refuse(why, REASON_CHAIN_STALE,
 		    "block %" PRIu64 " is %" PRId64
 		    " s ahead of this clock: is the clock right?",

@@ -32,6 +32,7 @@ struct chainview_options {
 	enum chain_tag tag;
 	uint64_t depth; /* blocks below the latest, with CHAIN_LATEST */
 	unsigned max_age_s; /* of the block, by its own timestamp */
+	unsigned max_ahead_s; /* and this far ahead of our clock; 0: 60 */
 	unsigned poll_ms; /* how long a view is used before we look again */
 	unsigned timeout_ms; /* of one request */
 	uint64_t (*mono_ms)(void); /* clock_mono_ms, or a test's */
@@ -64,8 +65,8 @@ void chainview_free(struct chainview *v);
  * ERR_AGAIN: CHAIN_UNREACHABLE  fewer than m endpoints answered
  *            CHAIN_WRONG        too many serve another chain
  *            CHAIN_DISAGREE     no m of them name the same block
- *            CHAIN_STALE        the block is too old, or over 60 s ahead
- *                               of our clock
+ *            CHAIN_STALE        the block is too old, or too far ahead of
+ *                               our clock
  *            CHAIN_BACKWARDS    below the floor, another block at its
  *                               height, or (finalized) not its descendant */
 enum err chainview_get(struct chainview *v, int64_t now,

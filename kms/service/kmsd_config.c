@@ -8,6 +8,9 @@
 #include "kms/service/kmsd_config.h"
 #include "kms/state/command.h"
 
+/* Clocks of validators and of this machine may differ by this much. */
+#define AHEAD_MAX_S 60u
+
 struct file_chain {
 	char rpc[KMSD_RPCS][KMSD_URL_MAX];
 	unsigned rpc_count;
@@ -17,7 +20,7 @@ struct file_chain {
 	char anchor_contract[48];
 	char registry_contract[48];
 	char block_tag[32];
-	uint32_t max_age_s, fence_s, poll_ms, timeout_ms;
+	uint32_t max_age_s, max_ahead_s, fence_s, poll_ms, timeout_ms;
 };
 
 struct file_tee {
@@ -92,6 +95,7 @@ static const cyaml_schema_field_t chain_fields[] = {
 	    "registry_contract", OPT, struct file_chain, registry_contract, 1),
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
+	CYAML_FIELD_UINT("max_ahead_s", OPT, struct file_chain, max_ahead_s),
 	CYAML_FIELD_UINT("fence_s", OPT, struct file_chain, fence_s),
 	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
 	CYAML_FIELD_UINT("timeout_ms", OPT, struct file_chain, timeout_ms),
@@ -260,6 +264,7 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	COPY(
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
 	c->max_age_s = f->max_age_s != 0 ? f->max_age_s : 1800;
+	c->max_ahead_s = f->max_ahead_s != 0 ? f->max_ahead_s : AHEAD_MAX_S;
 	c->fence_s = f->fence_s != 0 ? f->fence_s : 2400;
 	c->poll_ms = f->poll_ms != 0 ? f->poll_ms : 4000;
 	c->rpc_timeout_ms = f->timeout_ms != 0 ? f->timeout_ms : 5000;
@@ -354,6 +359,10 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 		c->app_compose[0] != '\0'))
 		return bad(why, "tee",
 		    "simulated goes with sim_host, sim_image, app_compose");
+	/* A clock that a host has set back would not be noticed. */
+	if (c->max_ahead_s > AHEAD_MAX_S && !c->simulated)
+		return bad(why, "chain.max_ahead_s",
+		    "over 60 is for simulated platforms");
 	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK)
 		return e;
 	c->log_level = LOG_INFO;
@@ -404,6 +413,7 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
 	    "chain.quorum: %u of %u\n"
 	    "chain.block_tag: %s\nchain.max_age_s: %u\n"
+	    "chain.max_ahead_s: %u\n"
 	    "chain.fence_s: %u\nchain.poll_ms: %u\n"
 	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
 	    "attestation.pccs_url: %s\n"
@@ -414,8 +424,9 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
 	    c->snapshot_every, c->chain_id, hex, anchor, c->rpc_quorum,
-	    c->n_rpcs, c->block_tag, c->max_age_s, c->fence_s, c->poll_ms,
-	    c->rpc_timeout_ms, c->simulated ? "true" : "false", c->pccs_url[0],
+	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s, c->fence_s,
+	    c->poll_ms, c->rpc_timeout_ms, c->simulated ? "true" : "false",
+	    c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
 	    c->policy.min_qe_eval);

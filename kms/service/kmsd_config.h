@@ -45,6 +45,7 @@ struct kmsd_config {
 	unsigned fence_s; /* older than this, a view of the anchor is none */
 	char block_tag[32];
 	unsigned max_age_s;
+	unsigned max_ahead_s; /* over 60 in simulators alone */
 	unsigned poll_ms;
 	unsigned rpc_timeout_ms;
 

@@ -309,6 +309,21 @@ SUITE(bad_blocks)
 	expect_refused(REASON_CHAIN_UNREACHABLE, "not the block asked");
 }
 
+/* A simulator's chain may be years ahead. */
+SUITE(ahead)
+{
+	int64_t t = (int64_t)MOCK_TIME(100);
+	struct chain_block b;
+
+	o.max_ahead_s = 86400;
+	again_with();
+	cr_assert_eq(chainview_get(v, t - 86400, &b, &why), ERR_OK);
+	cr_assert_eq(chainview_get(v, t - 86401, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+	cr_assert_eq(chainview_get(v, t + 600, &b, &why), ERR_OK);
+	cr_assert_eq(chainview_get(v, t + 601, &b, &why), ERR_AGAIN);
+}
+
 /* A block is used up to max_age_s and 60 s ahead of our clock, no more;
  * that holds for a pinned block as well. */
 SUITE(age)

@@ -94,6 +94,7 @@ Test(kmsd_config, refusals)
 		    "registry_contract" },
 		{ REGISTRY, "registry: '0x03'", "registry" },
 		{ "simulated: false", "simulated: true", "tee" },
+		{ "poll_ms: 4000", "max_ahead_s: 61", "max_ahead_s" },
 		{ "# allow_status: [SWHardeningNeeded]",
 		    "allow_status: [Revoked]", "allow_status" },
 		{ "# allow_status: [SWHardeningNeeded]", "allow_status: [Fine]",
@@ -134,6 +135,7 @@ Test(kmsd_config, example)
 	cr_assert_eq(c.kms_contract[19], 1);
 	cr_assert_eq(c.anchor_contract[19], 2);
 	cr_assert(!c.has_registry);
+	cr_assert_eq(c.max_ahead_s, 60);
 	cr_assert(!c.simulated);
 	cr_assert(!c.policy.allow_simulated);
 	cr_assert(c.policy.status[TCB_UP_TO_DATE]);
