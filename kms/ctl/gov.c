@@ -375,6 +375,53 @@ tell_proposed(struct gov *g, const uint8_t id[static 32], json_t *told)
 	return ctl_result(g->c, told, CTL_OK);
 }
 
+/* Is it proposed already, and open? */
+struct same {
+	const struct council_call *call;
+	size_t n;
+	bool found;
+	uint8_t id[32];
+	enum council_stage stage;
+};
+
+static bool
+is_same(void *cookie, const struct council_checklist *c)
+{
+	struct same *s = cookie;
+
+	if (c->n_calls != s->n ||
+	    (c->stage != COUNCIL_VOTING && c->stage != COUNCIL_WAITING &&
+		c->stage != COUNCIL_READY))
+		return true;
+	for (size_t i = 0; i < s->n; i++)
+		if (memcmp(c->call[i].target, s->call[i].target, 20) != 0 ||
+		    c->call[i].data.len != s->call[i].data.len ||
+		    memcmp(c->call[i].data.p, s->call[i].data.p,
+			s->call[i].data.len) != 0)
+			return true;
+	s->found = true;
+	s->stage = c->stage;
+	memcpy(s->id, c->id, sizeof s->id);
+	return false;
+}
+
+static enum ctl_exit
+not_twice(const struct gov *g, const struct council_call *call, size_t n)
+{
+	struct same s = { .call = call, .n = n };
+	struct refusal why = { .code = REASON_NONE };
+	enum err e = gov_each(g, is_same, &s, &why);
+	char hex[65];
+
+	if (e != ERR_OK)
+		return ctl_denied(g->c, "the council", e, &why);
+	if (!s.found)
+		return CTL_OK;
+	return ctl_fail(g->c, CTL_FAILED,
+	    "the same is proposed already, and %s: 0x%s",
+	    council_stage_text(s.stage), hex_encode(hex, s.id, 32));
+}
+
 enum ctl_exit
 gov_propose(
     struct gov *g, const struct council_call *call, size_t n, json_t *told)
@@ -393,6 +440,8 @@ gov_propose(
 		rc = no_member(g, "propose");
 		goto done;
 	}
+	if ((rc = not_twice(g, call, n)) != CTL_OK)
+		goto done;
 	for (size_t i = 0; i < n; i++) {
 		if (n == 1 && (rc = try_now(g, &call[i])) != CTL_OK)
 			goto done;
