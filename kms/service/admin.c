@@ -9,6 +9,7 @@
 #include "common/crypto/hash.h"
 #include "common/net/httpd.h"
 #include "kms/service/admin.h"
+#include "kms/service/auditpage.h"
 #include "kms/service/clusterpage.h"
 #include "kms/service/floors.h"
 #include "kms/service/genesispage.h"
@@ -38,6 +39,7 @@ struct admin {
 		struct chain_block block;
 	} look, next; /* `next` is the worker's while it works */
 	struct genesispage page; /* the same */
+	struct auditpage *audit; /* owns */
 	bool has_genesis; /* as of the last time that it was not */
 	pthread_mutex_t lock; /* of the pages */
 	struct buf status, metrics, genesis;
@@ -300,6 +302,7 @@ publish(struct admin *a)
 	struct channel_stats cs;
 
 	channel_server_stats(a->o.server, &cs);
+	auditpage_update(a->audit, core_ledger(cluster_core(a->o.cluster)));
 	if (!a->working)
 		a->has_genesis = genesispage_ready(&a->page);
 	if (render_status(a, &cs, &status) != ERR_OK ||
@@ -459,6 +462,8 @@ on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 		give(a, rp, &a->status, "application/json");
 	} else if (strcmp(rq->path, "/metrics") == 0) {
 		give(a, rp, &a->metrics, "text/plain; version=0.0.4");
+	} else if (strcmp(rq->path, "/audit") == 0) {
+		auditpage_reply(a->audit, httpd_query(rq, "from"), rp);
 	} else if (strcmp(rq->path, "/genesis") == 0) {
 		give(a, rp, &a->genesis, "application/json");
 		if (rp->status == 503)
@@ -498,6 +503,10 @@ admin_start(struct admin **out, const struct admin_options *o)
 	if (pthread_mutex_init(&a->lock, NULL) != 0) {
 		free(a);
 		return ERR_NOMEM;
+	}
+	if ((e = auditpage_new(&a->audit)) != ERR_OK) {
+		admin_free(a);
+		return e;
 	}
 	if ((e = httpd_start(&a->http, &ho, on_http, a)) != ERR_OK) {
 		admin_free(a);
@@ -552,6 +561,7 @@ admin_free(struct admin *a)
 		return;
 	httpd_stop(a->http);
 	genesispage_fini(&a->page);
+	auditpage_free(a->audit);
 	buf_fini(&a->status);
 	buf_fini(&a->metrics);
 	buf_fini(&a->genesis);

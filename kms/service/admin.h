@@ -1,5 +1,5 @@
 /* admin: the node's HTTP listener for operators: /status, /genesis,
- * /metrics, /healthz, /readyz.
+ * /metrics, /audit?from=N, /healthz, /readyz.
  *
  * The loop publishes rendered pages; handler threads only copy them, so a
  * slow reader never touches the node's state.  Nothing secret is on it.  A

@@ -162,6 +162,8 @@ uint64_t ledger_audit_count(const struct ledger *l);
 uint64_t ledger_audit_first(const struct ledger *l);
 bool ledger_audit_get(
     const struct ledger *l, uint64_t number, struct ledger_audit *out);
+/* The head before the first that is kept. */
+void ledger_audit_before(const struct ledger *l, uint8_t out[static 32]);
 void ledger_audit_head(const struct ledger *l, uint8_t out[static 32]);
 
 #endif

@@ -107,6 +107,12 @@ ledger_audit_get(
 }
 
 void
+ledger_audit_before(const struct ledger *l, uint8_t out[static 32])
+{
+	memcpy(out, l->audit.before, 32);
+}
+
+void
 ledger_audit_head(const struct ledger *l, uint8_t out[static 32])
 {
 	memcpy(out, l->audit.head, 32);
