@@ -35,6 +35,7 @@ struct watch {
 	struct attested self;
 	bool has_anchor;
 	struct anchor_view anchor;
+	char odd[CHAINVIEW_ODD]; /* endpoints that were outvoted, with it */
 	bool has_root_info, chain_has_root;
 	uint8_t chain_root[33];
 	struct refusal why;
@@ -81,6 +82,8 @@ struct cluster {
 	bool root_confirmed; /* epoch 0 here is the chain's */
 	enum cluster_phase told_phase;
 	enum reason told; /* last trouble that was logged */
+	char told_odd[CHAINVIEW_ODD];
+	uint64_t told_odd_ms;
 
 	uv_timer_t timer, watch_timer;
 	uv_check_t check;

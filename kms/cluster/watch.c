@@ -9,6 +9,8 @@
 #include "common/base/secret.h"
 #include "kms/cluster/cluster_int.h"
 
+#define OUTVOTED_MS 60000u /* between lines that say the same */
+
 /* ---- on the worker ---- */
 
 static enum err
@@ -87,8 +89,8 @@ run(uv_work_t *work)
 		return;
 	e = self_allowed(c->o.self, now, &w->why);
 	w->self_denied = e == ERR_DENIED;
-	w->has_anchor =
-	    anchor_read(c->o.anchor, now, &w->anchor, &w->why) == ERR_OK &&
+	w->has_anchor = anchor_read_noting(c->o.anchor, now, &w->anchor, w->odd,
+			    &w->why) == ERR_OK &&
 	    fence_fits(w) == ERR_OK;
 	if (!w->has_anchor || read_root(w, now) != ERR_OK)
 		return;
@@ -189,6 +191,26 @@ tell_genesis_done(struct cluster *c)
 	c->told_genesis_done = true;
 }
 
+/* An endpoint that tells another anchor than the quorum changes nothing; its
+ * operator should know.  One line a minute while it goes on. */
+static void
+tell_outvoted(struct cluster *c, const struct watch *w)
+{
+	uint64_t now = clock_boot_ms();
+
+	if (strcmp(w->odd, c->told_odd) == 0 &&
+	    (w->odd[0] == '\0' || now - c->told_odd_ms < OUTVOTED_MS))
+		return;
+	if (w->odd[0] != '\0')
+		log_event(LOG_WARN, "endpoint_outvoted",
+		    log_str("endpoints", w->odd));
+	else
+		log_event(LOG_INFO, "endpoints_agree",
+		    log_str("before", c->told_odd));
+	memcpy(c->told_odd, w->odd, sizeof c->told_odd);
+	c->told_odd_ms = now;
+}
+
 static void
 apply_outcome(struct cluster *c, struct watch *w)
 {
@@ -204,6 +226,8 @@ apply_outcome(struct cluster *c, struct watch *w)
 		tell_genesis_done(c);
 	}
 	c->info.anchor_error = w->has_anchor ? REASON_NONE : w->why.code;
+	if (w->has_anchor)
+		tell_outvoted(c, w);
 	if (w->has_anchor && c->booted) {
 		c->info.anchor_read = clock_wall_s();
 		e.anchor.view = &w->anchor;

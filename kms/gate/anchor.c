@@ -63,7 +63,7 @@ unreadable(struct refusal *why, const char *what)
 
 static enum err
 read_state(struct anchor *a, int64_t now, struct anchor_state *out,
-    struct refusal *why)
+    char odd[static CHAINVIEW_ODD], struct refusal *why)
 {
 	static const uint8_t nobody[20];
 	struct refusal reason = { .code = REASON_NONE };
@@ -76,8 +76,8 @@ read_state(struct anchor *a, int64_t now, struct anchor_state *out,
 		goto done;
 	if ((e = chainview_get(a->view, now, &at, why)) != ERR_OK)
 		goto done;
-	e = chainview_call(a->view, &at, a->at.contract, buf_view(&call),
-	    ANCHORABI_STATE_MAX, &answer, &reason);
+	e = chainview_call_noting(a->view, &at, a->at.contract, buf_view(&call),
+	    ANCHORABI_STATE_MAX, &answer, odd, &reason);
 	if (e == ERR_DENIED) {
 		e = unreadable(why, reason.detail);
 	} else if (e != ERR_OK) {
@@ -101,15 +101,24 @@ done:
 }
 
 enum err
-anchor_read(
-    struct anchor *a, int64_t now, struct anchor_view *out, struct refusal *why)
+anchor_read_noting(struct anchor *a, int64_t now, struct anchor_view *out,
+    char odd[static CHAINVIEW_ODD], struct refusal *why)
 {
 	struct anchor_state s;
-	enum err e = read_state(a, now, &s, why);
+	enum err e = read_state(a, now, &s, odd, why);
 
 	if (e == ERR_OK)
 		*out = s.v;
 	return e;
+}
+
+enum err
+anchor_read(
+    struct anchor *a, int64_t now, struct anchor_view *out, struct refusal *why)
+{
+	char odd[CHAINVIEW_ODD];
+
+	return anchor_read_noting(a, now, out, odd, why);
 }
 
 /* ---- writing ---- */
@@ -148,10 +157,11 @@ calldata(struct buf *out, struct anchor *a, const struct anchor_write *w,
 {
 	struct anchor_write tmp = *w;
 	struct anchor_state s = { .orders = 0 };
+	char odd[CHAINVIEW_ODD];
 	enum err e;
 
 	if (w->kind != ANCHOR_ADVANCE &&
-	    (e = read_state(a, now, &s, why)) != ERR_OK)
+	    (e = read_state(a, now, &s, odd, why)) != ERR_OK)
 		return e;
 	if (w->kind == ANCHOR_VETO) {
 		if (!s.v.announced.set)

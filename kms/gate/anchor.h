@@ -69,6 +69,11 @@ void anchor_free(struct anchor *a); /* NULL is fine */
  * with a CHAIN_ reason; CHAIN_ANSWER if what the quorum says is none. */
 enum err anchor_read(struct anchor *a, int64_t now, struct anchor_view *out,
     struct refusal *why);
+/* The same.  `odd` lists the endpoints that told another state at the same
+ * block than the quorum did, "" if there are none. */
+enum err anchor_read_noting(struct anchor *a, int64_t now,
+    struct anchor_view *out, char odd[static CHAINVIEW_ODD],
+    struct refusal *why);
 
 /* The cluster's own key on chain: derived from the root of epoch 0, so that
  * every node that holds it can speak for the cluster, and nobody else.  Its

@@ -1,4 +1,5 @@
 /* chainview: the pinned block, when to look again, and calls at it. */
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -360,14 +361,29 @@ use_answer(struct answers *a, unsigned i, struct buf *out, size_t max,
 	return refuse(why, REASON_INTERNAL, "no answer to use");
 }
 
+static const char *const words[] = { [ANSWER_DATA] = "data",
+	[ANSWER_REVERT] = "revert",
+	[ANSWER_HUGE] = "huge" };
+
+/* Those who answered, and not as endpoint i did. */
+static void
+list_odd(char odd[static CHAINVIEW_ODD], const struct chainview *v,
+    const struct answers *a, unsigned i)
+{
+	struct endpoint_notes notes = { 0 };
+
+	static_assert(sizeof notes.text == CHAINVIEW_ODD, "chainview.h");
+	for (unsigned j = 0; j < endpoints_count(v->es); j++)
+		if (a->kind[j] != ANSWER_NONE && !same_answer(a, i, j))
+			endpoints_note(&notes, v->es, j, words[a->kind[j]]);
+	memcpy(odd, notes.text, CHAINVIEW_ODD);
+}
+
 /* judge finds the answer that m endpoints gave. */
 static enum err
 judge(struct chainview *v, struct answers *a, struct buf *out, size_t max,
-    struct refusal *why)
+    char odd[static CHAINVIEW_ODD], struct refusal *why)
 {
-	static const char *const words[] = { [ANSWER_DATA] = "data",
-		[ANSWER_REVERT] = "revert",
-		[ANSWER_HUGE] = "huge" };
 	unsigned n = endpoints_count(v->es), answered = 0;
 	struct endpoint_notes notes = { 0 };
 
@@ -381,8 +397,10 @@ judge(struct chainview *v, struct answers *a, struct buf *out, size_t max,
 		}
 		for (unsigned j = 0; j < n; j++)
 			same += same_answer(a, i, j);
-		if (same >= v->rules.quorum)
+		if (same >= v->rules.quorum) {
+			list_odd(odd, v, a, i);
 			return use_answer(a, i, out, max, why);
+		}
 		answered++;
 		endpoints_note(&notes, v->es, i, words[a->kind[i]]);
 	}
@@ -394,9 +412,9 @@ judge(struct chainview *v, struct answers *a, struct buf *out, size_t max,
 }
 
 enum err
-chainview_call(struct chainview *v, const struct chain_block *at,
+chainview_call_noting(struct chainview *v, const struct chain_block *at,
     const uint8_t to[static 20], struct bytes calldata, size_t max,
-    struct buf *out, struct refusal *why)
+    struct buf *out, char odd[static CHAINVIEW_ODD], struct refusal *why)
 {
 	endpoint_set all = endpoints_all(v->es);
 	endpoint_set set = endpoints_lively(v->es, v->rules.quorum);
@@ -407,14 +425,24 @@ chainview_call(struct chainview *v, const struct chain_block *at,
 	if ((e = call_params(&params, at, to, calldata)) != ERR_OK)
 		goto done;
 	ask_calls(v, &a, set, (char *)params.p, max);
-	e = judge(v, &a, out, max, why);
+	e = judge(v, &a, out, max, odd, why);
 	if (e == ERR_AGAIN && set != all) {
 		ask_calls(v, &a, all & ~set, (char *)params.p, max);
-		e = judge(v, &a, out, max, why);
+		e = judge(v, &a, out, max, odd, why);
 	}
 done:
 	for (unsigned i = 0; i < LIMIT_CHAIN_ENDPOINTS; i++)
 		buf_fini(&a.data[i]);
 	buf_fini(&params);
 	return e;
+}
+
+enum err
+chainview_call(struct chainview *v, const struct chain_block *at,
+    const uint8_t to[static 20], struct bytes calldata, size_t max,
+    struct buf *out, struct refusal *why)
+{
+	char odd[CHAINVIEW_ODD];
+
+	return chainview_call_noting(v, at, to, calldata, max, out, odd, why);
 }

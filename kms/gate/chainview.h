@@ -82,6 +82,15 @@ enum err chainview_call(struct chainview *v, const struct chain_block *at,
     const uint8_t to[static 20], struct bytes calldata, size_t max,
     struct buf *out, struct refusal *why);
 
+/* The same.  `odd` lists the endpoints whose answer was not the one that is
+ * used, "" if there are none; of ERR_AGAIN it says nothing.  Not for contracts
+ * of strangers: those can give two honest endpoints two answers. */
+#define CHAINVIEW_ODD 160
+enum err chainview_call_noting(struct chainview *v,
+    const struct chain_block *at, const uint8_t to[static 20],
+    struct bytes calldata, size_t max, struct buf *out,
+    char odd[static CHAINVIEW_ODD], struct refusal *why);
+
 /* The floor is the highest block ever returned or set; the caller keeps it
  * where a restart cannot lose it.  Setting it lower does nothing. */
 void chainview_floor(struct chainview *v, struct chain_floor *out);

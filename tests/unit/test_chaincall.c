@@ -1,4 +1,5 @@
 /* Calls at a pinned block: chainview_call. */
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -85,6 +86,44 @@ SUITE(quorum)
 	cr_assert_eq(call(&out), ERR_AGAIN);
 	cr_assert_eq(why.code, REASON_CHAIN_UNREACHABLE);
 	cr_assert_arr_eq(out.p, "yes", 3);
+	buf_fini(&out);
+}
+
+/* Who answered otherwise than the quorum is named; who did not answer, or
+ * does not have the block, is no liar. */
+SUITE(outvoted)
+{
+	const struct chain_block b = mock_block(m, 0, 100);
+	const struct bytes in = { calldata, sizeof calldata };
+	char odd[CHAINVIEW_ODD] = "x", want[64];
+	struct buf out = { 0 };
+	enum err e;
+
+	mock_answer(m, MOCK_ALL, SEL, "yes", 3);
+	e = chainview_call_noting(v, &b, to, in, 1024, &out, odd, &why);
+	cr_assert_eq(e, ERR_OK);
+	cr_assert_str_eq(odd, "");
+	mock_answer(m, 1, SEL, "no", 2);
+	e = chainview_call_noting(v, &b, to, in, 1024, &out, odd, &why);
+	cr_assert_eq(e, ERR_OK);
+	cr_assert_arr_eq(out.p, "yes", 3);
+	/* By host and port: its URL has a key. */
+	(void)snprintf(want, sizeof want, "%.*s: data",
+	    (int)(strlen(mock_urls(m)[1]) - strlen("http:///key")),
+	    mock_urls(m)[1] + strlen("http://"));
+	cr_assert_str_eq(odd, want);
+	mock_error(m, 1, SEL, 3, "execution reverted");
+	e = chainview_call_noting(v, &b, to, in, 1024, &out, odd, &why);
+	cr_assert_eq(e, ERR_OK);
+	cr_assert_not_null(strstr(odd, ": revert"));
+	mock_error(m, 1, SEL, -32005, "rate limit");
+	e = chainview_call_noting(v, &b, to, in, 1024, &out, odd, &why);
+	cr_assert_eq(e, ERR_OK);
+	cr_assert_str_eq(odd, "");
+	mock_fork(m, 1, 90, 1);
+	e = chainview_call_noting(v, &b, to, in, 1024, &out, odd, &why);
+	cr_assert_eq(e, ERR_OK);
+	cr_assert_str_eq(odd, "");
 	buf_fini(&out);
 }
 
