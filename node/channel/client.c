@@ -147,6 +147,19 @@ finish(struct channel *c)
 	return nng_aio_result(c->aio);
 }
 
+/* An operation that ended by itself at the very moment of its timeout is still
+ * with nng's timer, which calls the dialler or the stream to cancel it: they
+ * must not be gone by then, nor may the aio be in use on another of them.
+ * nng_aio_free waits for the timer. */
+static void
+end_aio(struct channel *c)
+{
+	abort_covers(c, NULL);
+	if (c->aio != NULL)
+		nng_aio_free(c->aio);
+	c->aio = NULL;
+}
+
 static int
 dial(struct channel *c, uint64_t deadline)
 {
@@ -157,6 +170,9 @@ dial(struct channel *c, uint64_t deadline)
 	nng_stream_dialer_dial(c->dialer, c->aio);
 	if ((rv = finish(c)) == 0)
 		c->stream = nng_aio_get_output(c->aio, 0);
+	end_aio(c);
+	if (rv == 0 && (rv = nng_aio_alloc(&c->aio, NULL, NULL)) == 0)
+		abort_covers(c, c->aio);
 	return rv;
 }
 
@@ -477,7 +493,7 @@ channel_close(struct channel *c)
 {
 	if (c == NULL)
 		return;
-	abort_covers(c, NULL);
+	end_aio(c); /* before what it is used on */
 	if (c->stream != NULL) {
 		nng_stream_close(c->stream);
 		nng_stream_free(c->stream);
@@ -486,8 +502,6 @@ channel_close(struct channel *c)
 		nng_stream_dialer_close(c->dialer);
 		nng_stream_dialer_free(c->dialer);
 	}
-	if (c->aio != NULL)
-		nng_aio_free(c->aio);
 	session_free(c->session);
 	secret_free(c->s);
 	buf_fini(&c->out);
