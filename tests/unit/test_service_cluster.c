@@ -412,9 +412,9 @@ Test(service_cluster, drained)
 	w.anchor.seat[0] = w.anchor.seat[1];
 	kms_world_anchor(&w);
 	kms_world_block(&w);
-	/* Only b has a seat now: a leaves by itself. */
+	/* Only b has a seat now: a makes it the leader, and is removed. */
 	KMS_UNTIL(kms_node_halted(a) != HALT_NONE);
-	cr_assert_eq(kms_node_halted(a), HALT_LEFT);
+	cr_assert_eq(kms_node_halted(a), HALT_EVICTED);
 	ch = dial(b, &app);
 	KMS_UNTIL((r = kms_ask_keys(ch, -1, &why)) != NULL);
 	msg_reply_free(r);
