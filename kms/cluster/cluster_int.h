@@ -75,7 +75,8 @@ struct cluster {
 	struct wrap_key *wrap; /* owns: secret memory, LEDGER_MAX_EPOCHS */
 	bool has_wrap[LEDGER_MAX_EPOCHS];
 	bool saved_wrap[LEDGER_MAX_EPOCHS]; /* on disk */
-	bool made; /* the roots in the ring were made here */
+	bool
+	    made; /* this life made roots: once, and it may have dropped them */
 	bool told_genesis_done;
 	bool chain_has_root;
 	uint8_t chain_root[33];

@@ -29,9 +29,10 @@ cluster_phase(const struct cluster *c)
 	case CORE_LEARNING:
 		return PHASE_LEARNING;
 	case CORE_MEMBER:
-		return holds_roots(c) ? PHASE_READY
-		    : c->made         ? PHASE_GENESIS
-				      : PHASE_LEARNING;
+		/* What it made may be gone again (watch.c). */
+		return holds_roots(c)                         ? PHASE_READY
+		    : c->made && keyring_has(c->o.keyring, 0) ? PHASE_GENESIS
+							      : PHASE_LEARNING;
 	case CORE_RECOVERING:
 		return PHASE_RECOVERING;
 	case CORE_HALTED:

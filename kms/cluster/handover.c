@@ -160,7 +160,9 @@ handover_begin(struct cluster *c)
 {
 	struct handover *h;
 
-	if (c->handover != NULL || c->stopping || c->halted || c->made ||
+	/* Who has just made a cluster is its only member. */
+	if (c->handover != NULL || c->stopping || c->halted ||
+	    core_phase(c->core) == CORE_GENESIS ||
 	    clock_boot_ms() < c->next_handover_ms || !admitted(c) ||
 	    !lacks_keys(c) || (h = calloc(1, sizeof *h)) == NULL)
 		return;
