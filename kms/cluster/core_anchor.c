@@ -397,11 +397,8 @@ same_order(const struct anchor_view *a, const struct anchor_view *b)
  * something, is over (P6).  Not for an order that our cluster outlived, and
  * not before it had time to be heard again. */
 static bool
-gives_way(const struct core *c)
+gives_way(const struct core *c, uint64_t since)
 {
-	uint64_t since =
-	    c->confirmed_ms > c->started_ms ? c->confirmed_ms : c->started_ms;
-
 	return c->view.order.set && !c->draining && c->order_ms > since &&
 	    c->now - since >= c->o.timing.demote_ms &&
 	    c->now - c->order_ms >= 2ull * c->o.timing.evict_ms;
@@ -439,6 +436,9 @@ core_anchor_event(struct core *c, const struct core_event *e)
 void
 core_anchor_tick(struct core *c)
 {
+	uint64_t since =
+	    c->confirmed_ms > c->started_ms ? c->confirmed_ms : c->started_ms;
+
 	if (!c->has_view)
 		return;
 	if (c->engine != NULL && c->phase == CORE_GENESIS) {
@@ -452,11 +452,11 @@ core_anchor_tick(struct core *c)
 			recover(c);
 		return;
 	}
-	if (gives_way(c)) {
+	if (gives_way(c, since)) {
 		core_tell(c, true, "gave_way", c->o.self.slot,
 		    "a recovery is ordered, and no quorum has been heard of "
 		    "for %llu ms",
-		    (unsigned long long)(c->now - c->confirmed_ms));
+		    (unsigned long long)(c->now - since));
 		core_halt(c, HALT_GAVE_WAY);
 		return;
 	}
