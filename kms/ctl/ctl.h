@@ -39,6 +39,7 @@ struct ctl_command {
 extern const struct ctl_command cmd_anchor[];
 extern const struct ctl_command cmd_app[];
 extern const struct ctl_command cmd_attack[];
+extern const struct ctl_command cmd_audit[];
 extern const struct ctl_command cmd_collateral[];
 extern const struct ctl_command cmd_compose[];
 extern const struct ctl_command cmd_council[];
