@@ -4,6 +4,7 @@
 
 #include "common/attest/attestation.h"
 #include "common/attest/quote.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
@@ -14,6 +15,9 @@
 #include "node/agent/kms_link.h"
 #include "node/tee/tee.h"
 
+/* A call that has keys to fall back on does not wait for longer. */
+#define RENEW_MS 5000u
+
 struct agent {
 	struct agent_config config;
 	struct app_identity identity; /* owns */
@@ -23,6 +27,9 @@ struct agent {
 	struct kms_client *client;
 	struct heldkeys *keys;
 	struct td_report td; /* of this boot; its RTMR3 is out of date */
+	/* What the first keys came with. */
+	uint8_t boot_ca_spki[P256_SPKI_LEN];
+	uint8_t os_image_hash[32];
 };
 
 /* ---- boot ---- */
@@ -176,6 +183,44 @@ fetch_own_keys(struct agent *a, struct app_release *own, struct refusal *why)
 	return ERR_OK;
 }
 
+static struct kms_patience
+call_patience(const struct agent *a)
+{
+	return (struct kms_patience){
+		.total_ms = (uint64_t)a->config.call_deadline_s * 1000,
+		.past_refusals = false,
+	};
+}
+
+/* Matches heldkeys_options.fetch. */
+static enum err
+fetch_keys(void *cookie, struct app_release *out, const uint64_t *epoch,
+    bool held, struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct kms_patience patience = call_patience(a);
+
+	if (held) {
+		patience.renew = true;
+		if (patience.total_ms > RENEW_MS)
+			patience.total_ms = RENEW_MS;
+	}
+	return kms_client_app_keys(a->client, out, epoch, &patience, why);
+}
+
+static enum err
+hold_keys(struct agent *a, const struct app_release *own)
+{
+	const struct heldkeys_options o = { .cookie = a,
+		.fetch = fetch_keys,
+		.now_ms = clock_mono_ms,
+		.refresh_ms = a->config.refresh_s * 1000 };
+
+	memcpy(a->boot_ca_spki, own->ca_spki, sizeof a->boot_ca_spki);
+	memcpy(a->os_image_hash, own->os_image_hash, sizeof a->os_image_hash);
+	return heldkeys_new(&a->keys, &o, own);
+}
+
 static enum err
 boot_steps(struct agent *a, struct app_release *own, struct refusal *why)
 {
@@ -215,7 +260,7 @@ boot_steps(struct agent *a, struct app_release *own, struct refusal *why)
 		return e;
 	if ((e = read_registers(a, why)) != ERR_OK)
 		return e;
-	return heldkeys_new(&a->keys, own);
+	return hold_keys(a, own);
 }
 
 enum err
@@ -255,29 +300,24 @@ agent_free(struct agent *a)
 
 /* ---- the backend ---- */
 
-static struct kms_patience
-call_patience(const struct agent *a)
-{
-	return (struct kms_patience){
-		.total_ms = (uint64_t)a->config.call_deadline_s * 1000,
-		.past_refusals = false,
-	};
-}
-
 static enum err
 back_keys(void *cookie, struct app_release *out, const uint64_t *epoch,
     struct refusal *why)
 {
 	struct agent *a = cookie;
-	struct kms_patience patience = call_patience(a);
-	enum err e = heldkeys_get(a->keys, out, epoch);
 
-	if (e != ERR_NOTFOUND)
-		return e;
-	e = kms_client_app_keys(a->client, out, epoch, &patience, why);
-	if (e == ERR_OK)
-		heldkeys_add(a->keys, out);
-	return e;
+	return heldkeys_get(a->keys, out, epoch, why);
+}
+
+static void
+back_pin(void *cookie, struct heldkeys_pin *out)
+{
+	struct agent *a = cookie;
+	struct app_release r = { .epoch = 0 };
+
+	(void)!heldkeys_get(a->keys, &r, NULL, NULL);
+	release_wipe(&r);
+	heldkeys_pin(a->keys, out);
 }
 
 static enum err
@@ -386,6 +426,7 @@ agent_backend(struct agent *a)
 		.identity = &a->identity,
 		.chain_id = a->config.chain_id,
 		.keys = back_keys,
+		.pin = back_pin,
 		.measured = back_measured,
 		.quote = back_quote,
 		.attest = back_attest,
@@ -396,5 +437,7 @@ agent_backend(struct agent *a)
 	};
 
 	memcpy(b.kms_contract, a->config.kms_contract, 20);
+	memcpy(b.boot_ca_spki, a->boot_ca_spki, sizeof b.boot_ca_spki);
+	memcpy(b.os_image_hash, a->os_image_hash, sizeof b.os_image_hash);
 	return b;
 }

@@ -7,6 +7,7 @@
 
 #include "common/attest/evidence.h"
 
+#include "node/agent/heldkeys.h"
 #include "node/agent/identity.h"
 #include "node/agent/kms_client.h"
 
@@ -24,9 +25,16 @@ struct agent_backend {
 	const struct app_identity *identity;
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
-	/* Keys of the app's own epoch, or of `*epoch`.  release_wipe. */
+	/* What the first keys of this boot came with, and was measured. */
+	uint8_t boot_ca_spki[P256_SPKI_LEN];
+	uint8_t os_image_hash[32];
+	/* Keys of the epoch that the app is pinned to, or of `*epoch`.
+	 * release_wipe. */
 	enum err (*keys)(void *cookie, struct app_release *out,
 	    const uint64_t *epoch, struct refusal *why);
+	/* What the app is pinned to: looked up anew if it is time, and as seen
+	 * last if that fails. */
+	void (*pin)(void *cookie, struct heldkeys_pin *out);
 	/* The caller buf_fini()s both members, on success. */
 	enum err (*measured)(
 	    void *cookie, struct agent_measured *out, struct refusal *why);

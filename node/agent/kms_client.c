@@ -12,6 +12,8 @@
 
 #define PAUSE_FIRST_MS 500
 #define PAUSE_MAX_MS 15000
+/* Releases bring the records of all epochs, and msg.c takes no more. */
+#define EPOCHS_MAX 256
 
 struct kms_client {
 	struct kms_client_options o;
@@ -20,10 +22,14 @@ struct kms_client {
 	size_t conn_node;
 	/* The node at its other end has released the app's key over it. */
 	bool conn_bound;
-	/* The first release: which root is the KMS's. */
-	bool has_root;
-	uint64_t root_epoch;
-	struct k256_pub root;
+	/* The releases so far: which roots are the KMS's. */
+	bool has_genesis;
+	struct k256_pub genesis;
+	struct {
+		bool known;
+		struct k256_pub root;
+	} seen[EPOCHS_MAX];
+	uint64_t last_epoch; /* of the latest one */
 	uint64_t next_id;
 	struct refusal last[CONFIG_KMS_URLS];
 };
@@ -38,6 +44,8 @@ struct exchange {
 	void *cookie;
 	struct kms_client *client; /* borrows */
 	bool past_refusals;
+	bool renew;
+	bool answered; /* by the node that was tried last, whatever it said */
 	bool wants_bound; /* only over a connection that is bound */
 	unsigned sent; /* how often it went out */
 	uint64_t until_ms; /* 0: for ever */
@@ -111,6 +119,7 @@ ask(struct kms_client *c, struct exchange *x, struct refusal *why)
 	    t->cookie, c->conn, &in, buf_view(&out), step_ms(c, x), why);
 	if (e != ERR_OK)
 		goto done;
+	x->answered = true;
 	if ((e = msg_reply_parse(&reply, buf_view(&in))) != ERR_OK)
 		goto done;
 	if (reply->id != x->request->id) {
@@ -137,6 +146,7 @@ ask_node(struct kms_client *c, struct exchange *x, size_t i)
 	struct refusal why = { .code = REASON_NONE };
 	enum err e = ERR_OK;
 
+	x->answered = false;
 	if (c->conn != NULL && c->conn_node != i)
 		hang_up(c);
 	if (c->conn == NULL) {
@@ -192,6 +202,13 @@ sum_up(const struct kms_client *c, struct refusal *why)
 		*why = all;
 }
 
+/* For who only renews, a node that could not be asked has not refused. */
+static bool
+refused(const struct exchange *x, enum err e)
+{
+	return e == ERR_DENIED && (x->answered || !x->renew);
+}
+
 /* One round: the open connection first, then each node in order.
  * ERR_DENIED only if every node refused. */
 static enum err
@@ -206,7 +223,7 @@ round_of_all(struct kms_client *c, struct exchange *x)
 		if ((e = ask_node(c, x, tried)) == ERR_OK)
 			return ERR_OK;
 		/* A dead connection says nothing about its node. */
-		if (e != ERR_DENIED)
+		if (!refused(x, e))
 			tried = SIZE_MAX;
 	}
 	for (size_t i = 0; i < c->o.n_urls; i++) {
@@ -214,7 +231,7 @@ round_of_all(struct kms_client *c, struct exchange *x)
 			continue;
 		if ((e = ask_node(c, x, i)) == ERR_OK)
 			return ERR_OK;
-		if (e != ERR_DENIED)
+		if (!refused(x, e))
 			all_refused = false;
 	}
 	return all_refused ? ERR_DENIED : ERR_AGAIN;
@@ -236,6 +253,8 @@ exchange_run(struct kms_client *c, struct exchange *x, struct refusal *why)
 		sum_up(c, why);
 		if (e == ERR_DENIED && !x->past_refusals)
 			return ERR_DENIED;
+		if (x->renew)
+			return ERR_TIMEOUT;
 		now = t->now_ms(t->cookie);
 		if (x->until_ms != 0 && now + pause_ms >= x->until_ms)
 			return e == ERR_DENIED ? e : ERR_TIMEOUT;
@@ -257,6 +276,7 @@ exchange_start(struct kms_client *c, struct exchange *x,
 	(void)pthread_mutex_lock(&c->lock);
 	x->client = c;
 	x->past_refusals = patience->past_refusals;
+	x->renew = patience->renew;
 	if (patience->total_ms != 0)
 		x->until_ms = t->now_ms(t->cookie) + patience->total_ms;
 	e = exchange_run(c, x, why);
@@ -272,21 +292,26 @@ struct keys_wanted {
 	const uint64_t *epoch;
 };
 
-/* A good release: its root is the epoch's, and the node is the KMS. */
+/* A good release: its roots are those of before, and the node is the KMS. */
 static enum err
 note_root(
     struct kms_client *c, const struct app_release *r, struct refusal *why)
 {
-	if (!c->has_root) {
-		c->has_root = true;
-		c->root_epoch = r->epoch;
-		c->root = r->root;
-	}
-	if (r->epoch != c->root_epoch)
-		return ERR_OK;
-	if (memcmp(&r->root, &c->root, sizeof c->root) != 0)
+	assert(r->epoch < EPOCHS_MAX);
+	if (c->has_genesis &&
+	    memcmp(&r->genesis, &c->genesis, sizeof c->genesis) != 0)
 		return refuse(why, REASON_ROOT_MISMATCH,
-		    "the epoch had another root before");
+		    "epoch 0 had another root before");
+	if (c->seen[r->epoch].known &&
+	    memcmp(&r->root, &c->seen[r->epoch].root, sizeof r->root) != 0)
+		return refuse(why, REASON_ROOT_MISMATCH,
+		    "epoch %llu had another root before",
+		    (unsigned long long)r->epoch);
+	c->has_genesis = true;
+	c->genesis = r->genesis;
+	c->seen[r->epoch].known = true;
+	c->seen[r->epoch].root = r->root;
+	c->last_epoch = r->epoch;
 	c->conn_bound = true;
 	return ERR_OK;
 }
@@ -329,17 +354,15 @@ kms_client_app_keys(struct kms_client *c, struct app_release *out,
 	return exchange_start(c, &x, patience, why);
 }
 
-/* Has the node release the app's key over the open connection: to that only
- * who holds the root can answer, and what it says next comes from the same. */
 static enum err
-bind_conn(struct kms_client *c, uint64_t until_ms, struct refusal *why)
+bind_by(struct kms_client *c, const uint64_t *epoch, uint64_t until_ms,
+    struct refusal *why)
 {
 	Devproof__Kms__V1__GetAppKeys get =
 	    DEVPROOF__KMS__V1__GET_APP_KEYS__INIT;
 	KmsRequest rq = DEVPROOF__KMS__V1__REQUEST__INIT;
 	struct app_release r = { .epoch = 0 };
-	struct keys_wanted w = { &r, &c->o.terms,
-		c->has_root ? &c->root_epoch : NULL };
+	struct keys_wanted w = { &r, &c->o.terms, epoch };
 	struct exchange x = { .request = &rq,
 		.take = take_keys,
 		.cookie = &w,
@@ -347,14 +370,34 @@ bind_conn(struct kms_client *c, uint64_t until_ms, struct refusal *why)
 		.until_ms = until_ms };
 	enum err e;
 
-	if (c->has_root) {
+	if (epoch != NULL) {
 		get.choice_case = DEVPROOF__KMS__V1__GET_APP_KEYS__CHOICE_EPOCH;
-		get.epoch = c->root_epoch;
+		get.epoch = *epoch;
 	}
 	rq.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS;
 	rq.get_app_keys = &get;
 	e = ask(c, &x, why);
 	release_wipe(&r);
+	return e;
+}
+
+/* Has the node release the app's key over the open connection: to that only
+ * who holds the root can answer, and what it says next comes from the same.
+ * By the root that answered last, by number: an epoch may be tainted by now;
+ * but if it is gone, or newer than the app's pin, by whatever that is. */
+static enum err
+bind_conn(struct kms_client *c, uint64_t until_ms, struct refusal *why)
+{
+	const uint64_t last = c->last_epoch;
+	enum err e;
+
+	if (!c->has_genesis)
+		return bind_by(c, NULL, until_ms, why);
+	e = bind_by(c, &last, until_ms, why);
+	if (e == ERR_DENIED &&
+	    (why->code == REASON_EPOCH_CLOSED ||
+		why->code == REASON_EPOCH_UNKNOWN))
+		e = bind_by(c, NULL, until_ms, why);
 	return e;
 }
 

@@ -9,7 +9,7 @@
  * so that failover cannot measure twice.  Thread-safe; calls queue.
  *
  * Of a key epoch the first root that was accepted is the only one from then
- * on, pinned or not. */
+ * on, pinned or not; and all follow from one root of epoch 0. */
 #ifndef NODE_AGENT_KMS_CLIENT_H
 #define NODE_AGENT_KMS_CLIENT_H
 
@@ -44,6 +44,10 @@ struct kms_patience {
 	/* Also ask again after every node has refused: the contract may be
 	 * about to change.  For the boot, not for an app that waits. */
 	bool past_refusals;
+	/* One round alone; and ERR_DENIED only if every node answered so.  One
+	 * that was not asked, since its evidence or ours would not do for the
+	 * channel, has said nothing: ERR_TIMEOUT.  For who holds keys. */
+	bool renew;
 };
 
 enum err kms_client_new(

@@ -24,7 +24,7 @@ bad_algorithm(struct rpc_call *c)
 	return rpc_fail(c, "Unsupported algorithm");
 }
 
-/* Derives from the app key of the epoch (NULL: the app's own); the second
+/* Derives from the app key of the epoch (NULL: the one it is pinned to); the second
  * link of the chain comes from the release. */
 static enum err
 derive(struct rpc_call *c, struct appkey *out, struct k256_sig65 *issued,
@@ -112,7 +112,8 @@ rpc_keys_sign(struct rpc_call *c)
 	struct k256_sig65 issued;
 	struct buf data = { 0 };
 	struct appkey key = { .pub_len = 0 };
-	uint64_t epoch;
+	bool has_epoch;
+	uint64_t epoch = params_u64(c->in, "epoch", &has_epoch), used;
 	uint8_t sig[64];
 	enum err e;
 
@@ -127,8 +128,8 @@ rpc_keys_sign(struct rpc_call *c)
 		    "digest, but received %zu bytes",
 		    data.len);
 	else
-		e = derive(c, &key, &issued, &epoch, NULL, SIGN_PATH,
-		    SIGN_PURPOSE, alg);
+		e = derive(c, &key, &issued, &used, has_epoch ? &epoch : NULL,
+		    SIGN_PATH, SIGN_PURPOSE, alg);
 	if (e != ERR_OK)
 		goto done;
 	e = prehashed ? appkey_sign_digest(sig, &key, data.p)
@@ -140,6 +141,8 @@ rpc_keys_sign(struct rpc_call *c)
 	rpc_put_hex(c, "signature", sig, sizeof sig);
 	put_chain(c, sig, &key, &issued);
 	rpc_put_hex(c, "public_key", key.pub, key.pub_len);
+	if (has_epoch)
+		rpc_put_u64(c, "epoch", used);
 done:
 	appkey_wipe(&key);
 	buf_fini(&data);
@@ -224,6 +227,8 @@ struct tls_wish {
 	struct kms_cert_request rq;
 	const char *alt_name[LIMIT_ALT_NAMES];
 	bool ra_tls;
+	bool has_epoch; /* whose CA shall sign; else the pinned one's */
+	uint64_t epoch;
 };
 
 static enum err
@@ -242,6 +247,7 @@ read_tls_wish(struct rpc_call *c, struct tls_wish *w)
 	w->rq.not_after = params_u64(c->in, "not_after", &to);
 	w->ra_tls = params_bool(c->in, "usage_ra_tls");
 	w->rq.with_app_info = params_bool_opt(c->in, "with_app_info");
+	w->epoch = params_u64(c->in, "epoch", &w->has_epoch);
 	if (params_bad(c->in) != NULL)
 		return rpc_fail(c, "%s", params_bad(c->in));
 	if (from && to && w->rq.not_before >= w->rq.not_after)
@@ -333,7 +339,8 @@ rpc_keys_get_tls_key(struct rpc_call *c)
 		goto done;
 	if (w.ra_tls && (e = attest_key(c, &attestation, w.rq.spki)) != ERR_OK)
 		goto done;
-	if ((e = b->keys(b->cookie, &keys, NULL, &why)) != ERR_OK) {
+	e = b->keys(b->cookie, &keys, w.has_epoch ? &w.epoch : NULL, &why);
+	if (e != ERR_OK) {
 		e = rpc_fail_why(c, "Failed to get keys", e, &why);
 		goto done;
 	}
@@ -352,6 +359,8 @@ rpc_keys_get_tls_key(struct rpc_call *c)
 	}
 	if ((e = put_tls_key(c, &key)) == ERR_OK)
 		e = put_tls_chain(c, chain);
+	if (w.has_epoch)
+		rpc_put_u64(c, "epoch", keys.epoch);
 done:
 	p256_secret_wipe(&key);
 	release_wipe(&keys);

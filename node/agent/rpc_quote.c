@@ -151,7 +151,7 @@ done:
 /* Info.tcb_info: JSON in a string, pretty. */
 static enum err
 put_tcb_info(struct rpc_call *c, const struct agent_measured *m,
-    const struct app_release *keys, const uint8_t device_id[static 32])
+    const uint8_t device_id[static 32])
 {
 	static const char *const rtmr[] = { "rtmr0", "rtmr1", "rtmr2",
 		"rtmr3" };
@@ -169,7 +169,7 @@ put_tcb_info(struct rpc_call *c, const struct agent_measured *m,
 	for (size_t i = 0; i < 4; i++)
 		rpc_put_hex(&tcb, rtmr[i], m->rtmr[i], 48);
 	rpc_put_hex(&tcb, "mr_aggregated", m->mr_aggregated, 32);
-	rpc_put_hex(&tcb, "os_image_hash", keys->os_image_hash, 32);
+	rpc_put_hex(&tcb, "os_image_hash", c->backend->os_image_hash, 32);
 	rpc_put_hex(&tcb, "compose_hash", id->compose_hash, 32);
 	rpc_put_hex(&tcb, "device_id", device_id, 32);
 	rpc_put_new(&tcb, "event_log", json_incref(log));
@@ -192,26 +192,22 @@ rpc_quote_info(struct rpc_call *c)
 	const struct app_identity *id = b->identity;
 	struct refusal why = { .code = REASON_NONE };
 	struct agent_measured m = { .event_log = { 0 } };
-	struct app_release keys = { .epoch = 0 };
+	struct heldkeys_pin pin;
 	struct buf provider = { 0 };
 	uint8_t device_id[32];
 	enum err e;
 
 	/* Our own platform is unverified from inside: no PPID is known. */
 	sha256(device_id, "", 0);
-	if ((e = b->keys(b->cookie, &keys, NULL, &why)) != ERR_OK) {
-		e = rpc_fail_why(c, "Failed to get keys", e, &why);
-		goto done;
-	}
 	if ((e = b->measured(b->cookie, &m, &why)) != ERR_OK) {
 		e = rpc_fail_why(c, "Failed to read measurements", e, &why);
 		goto done;
 	}
-	e = boot_key_provider(
-	    &provider, (struct bytes){ keys.ca_spki, sizeof keys.ca_spki });
+	e = boot_key_provider(&provider,
+	    (struct bytes){ b->boot_ca_spki, sizeof b->boot_ca_spki });
 	if (e != ERR_OK)
 		goto done;
-	if ((e = put_tcb_info(c, &m, &keys, device_id)) != ERR_OK)
+	if ((e = put_tcb_info(c, &m, device_id)) != ERR_OK)
 		goto done;
 	rpc_put_hex(c, "app_id", id->app_id, 20);
 	rpc_put_hex(
@@ -221,7 +217,7 @@ rpc_quote_info(struct rpc_call *c)
 	rpc_put_str(c, "app_name", id->name);
 	rpc_put_hex(c, "device_id", device_id, 32);
 	rpc_put_hex(c, "mr_aggregated", m.mr_aggregated, 32);
-	rpc_put_hex(c, "os_image_hash", keys.os_image_hash, 32);
+	rpc_put_hex(c, "os_image_hash", b->os_image_hash, 32);
 	rpc_put_str(c, "key_provider_info", (const char *)provider.p);
 	rpc_put_hex(c, "compose_hash", id->compose_hash, 32);
 	rpc_put_str(c, "vm_config", text_of(&m.vm_config));
@@ -229,11 +225,12 @@ rpc_quote_info(struct rpc_call *c)
 	rpc_put_str(c, "cloud_product", "");
 	rpc_put_hex(c, "kms_contract", b->kms_contract, 20);
 	rpc_put_u64(c, "chain_id", b->chain_id);
-	rpc_put_u64(c, "epoch", keys.epoch);
+	b->pin(b->cookie, &pin);
+	rpc_put_u64(c, "epoch", pin.epoch);
+	rpc_put_hex(c, "registry", pin.registry, pin.has_registry ? 20 : 0);
 done:
 	buf_fini(&m.event_log);
 	buf_fini(&m.vm_config);
 	buf_fini(&provider);
-	release_wipe(&keys);
 	return e;
 }

@@ -39,6 +39,16 @@ keys(void *cookie, struct app_release *out, const uint64_t *epoch,
 	return ERR_OK;
 }
 
+static void
+pin(void *cookie, struct heldkeys_pin *out)
+{
+	struct fake_agent *f = cookie;
+
+	*out = (struct heldkeys_pin){ .epoch = f->epoch,
+		.has_registry = f->has_registry };
+	memset(out->registry, 0x77, sizeof out->registry);
+}
+
 static enum err
 measured(void *cookie, struct agent_measured *out, struct refusal *why)
 {
@@ -180,6 +190,7 @@ fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 		.chain_id = 31337,
 		.kms_contract = { 0x5f },
 		.keys = keys,
+		.pin = pin,
 		.measured = measured,
 		.quote = quote,
 		.attest = attest,
@@ -188,6 +199,8 @@ fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 		.counter_get = counter_get,
 		.counter_increment = counter_increment,
 	};
+	memcpy(out->boot_ca_spki, f->release.ca_spki, P256_SPKI_LEN);
+	memcpy(out->os_image_hash, f->release.os_image_hash, 32);
 }
 
 void

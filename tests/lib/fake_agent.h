@@ -12,6 +12,7 @@ struct fake_agent {
 	struct app_release release;
 	struct p256_secret ca;
 	uint64_t epoch; /* the only one there is */
+	bool has_registry; /* 20 times 0x77 */
 	enum err fail; /* what every call answers, if not ERR_OK */
 	unsigned n_events; /* emitted so far */
 	char last_event[128];

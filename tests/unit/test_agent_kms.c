@@ -6,7 +6,6 @@
 #include "common/base/secret.h"
 #include "common/crypto/dstack.h"
 
-#include "node/agent/heldkeys.h"
 #include "node/agent/kms_client.h"
 #include "tests/lib/fake_kms.h"
 
@@ -42,6 +41,8 @@ enum doing {
 	NOT_READY,
 	WRONG_ROOT,
 	WRONG_ID,
+	NO_EVIDENCE, /* its evidence will not do, or ours for it */
+	CLOSED, /* refuses the epoch, by number */
 	/* Of counters; to all else these are GOOD. */
 	LOST, /* does it, and the answer is lost */
 	UNKNOWN, /* does it, and cannot know */
@@ -81,9 +82,10 @@ net_open(void *cookie, void **conn, const char *url, unsigned timeout_ms,
 	if (strlen(net.trace) < sizeof net.trace - 1)
 		net.trace[strlen(net.trace)] = url[0];
 	if (net.node[i] == DOWN) {
-		(void)why;
 		return ERR_IO;
 	}
+	if (net.node[i] == NO_EVIDENCE)
+		return refuse(why, REASON_COLLATERAL_MISSING, "for now");
 	*conn = &conns[i];
 	return ERR_OK;
 }
@@ -153,6 +155,7 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 	size_t i = *(size_t *)conn;
 	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT;
 	KmsRequest *rq;
+	bool by_number;
 	enum err e;
 
 	(void)cookie;
@@ -162,12 +165,16 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 	cr_assert_eq(msg_request_parse(&rq, request), ERR_OK);
 	r.id = rq->id;
 	if (about_counters(rq) &&
-	    (net.node[i] == GOOD || net.node[i] >= LOST)) {
+	    (net.node[i] == GOOD || net.node[i] >= CLOSED)) {
 		e = counter_call(net.node[i], reply, rq);
 		msg_request_free(rq);
 		return e;
 	}
 	net.asked_keys += !about_counters(rq);
+	by_number =
+	    rq->body_case == DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_KEYS &&
+	    rq->get_app_keys->choice_case ==
+		DEVPROOF__KMS__V1__GET_APP_KEYS__CHOICE_EPOCH;
 	msg_request_free(rq);
 	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS;
 	r.app_keys = &kms.keys;
@@ -189,8 +196,14 @@ net_call(void *cookie, void *conn, struct buf *reply, struct bytes request,
 	case WRONG_ID:
 		r.id++;
 		return msg_reply_pack(reply, &r);
+	case CLOSED:
+		if (by_number)
+			return msg_error_pack(
+			    reply, r.id, REASON_EPOCH_CLOSED, "gone");
+		break;
 	case GOOD:
 	case DOWN:
+	case NO_EVIDENCE:
 	case LOST:
 	case UNKNOWN:
 	case NO_LEADER:
@@ -248,7 +261,8 @@ static enum err
 get(struct kms_client *c, uint64_t total_ms, bool past_refusals,
     struct refusal *why)
 {
-	const struct kms_patience p = { total_ms, past_refusals };
+	const struct kms_patience p = { .total_ms = total_ms,
+		.past_refusals = past_refusals };
 	struct app_release r = { .epoch = 0 };
 	enum err e;
 
@@ -353,6 +367,93 @@ Test(agent_kms, connection_is_kept)
 	cr_assert_eq(net.closed, 2);
 }
 
+static enum err
+renew(struct kms_client *c, uint64_t *epoch, struct refusal *why)
+{
+	const struct kms_patience p = { .total_ms = 5000, .renew = true };
+	struct app_release r = { .epoch = 99 };
+	enum err e;
+
+	why->code = REASON_NONE;
+	net.pauses = 0;
+	e = kms_client_app_keys(c, &r, NULL, &p, why);
+	cr_assert_eq(net.pauses, 0);
+	*epoch = r.epoch;
+	release_wipe(&r);
+	return e;
+}
+
+/* Who renews asks each node once.  A refusal is what every node answered:
+ * one that could not be asked has said nothing. */
+Test(agent_kms, renew)
+{
+	struct kms_client *c = new_client();
+	struct refusal why;
+	uint64_t epoch;
+
+	cr_assert_eq(renew(c, &epoch, &why), ERR_OK);
+	cr_assert_eq(epoch, 1);
+	/* The pin moves, and the same session brings the new keys. */
+	fake_kms_release(&kms, 2, 2);
+	now = &kms.epoch[2];
+	cr_assert_eq(renew(c, &epoch, &why), ERR_OK);
+	cr_assert_eq(epoch, 2);
+	cr_assert_str_eq(net.trace, "a");
+	net.node[0] = net.node[1] = net.node[2] = REFUSES;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_CONTRACT_COMPOSE);
+	cr_assert_eq(epoch, 99);
+	net.node[1] = NO_EVIDENCE;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_TIMEOUT);
+	net.node[0] = net.node[2] = NO_EVIDENCE;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_TIMEOUT);
+	net.node[0] = net.node[1] = net.node[2] = DOWN;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_TIMEOUT);
+	net.node[2] = NOT_READY;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_TIMEOUT);
+	net.node[0] = net.node[1] = REFUSES;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_TIMEOUT);
+	net.node[2] = WRONG_ROOT;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_DENIED);
+	net.node[2] = GOOD;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_OK);
+	kms_client_free(c);
+}
+
+/* Another root for an epoch that was released, or another genesis, is another
+ * KMS; it does not matter what certifies it. */
+Test(agent_kms, roots_are_kept)
+{
+	struct kms_client *c = new_client();
+	struct fake_kms other;
+	struct refusal why;
+	uint64_t epoch;
+
+	fake_kms_init(&other);
+	cr_assert_eq(renew(c, &epoch, &why), ERR_OK);
+	fake_kms_release(&kms, 2, 2);
+	cr_assert_eq(renew(c, &epoch, &why), ERR_OK);
+	/* A second root for epoch 1, from who stole that of epoch 0. */
+	kms.epoch[1].root = other.epoch[1].root;
+	kms.epoch[1].root_pub = other.epoch[1].root_pub;
+	fake_kms_certify(&kms, 1, EPOCHCERT_ROUTINE, &kms.epoch[0].root);
+	cr_assert_eq(dstack_sign_app(&kms.epoch[1].app_sig, &kms.epoch[1].root,
+			 kms.app_id, &kms.epoch[1].app_pub),
+	    ERR_OK);
+	fake_kms_release(&kms, 1, 1);
+	cr_assert_eq(renew(c, &epoch, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_ROOT_MISMATCH);
+	cr_assert_not_null(strstr(why.detail, "epoch 1 had another root"));
+	/* All of another KMS, at an epoch that was not released before. */
+	kms.keys = other.keys;
+	fake_kms_release(&other, 3, 3);
+	kms.keys = other.keys;
+	cr_assert_eq(renew(c, &epoch, &why), ERR_DENIED);
+	cr_assert_not_null(strstr(why.detail, "epoch 0 had another root"));
+	fake_kms_fini(&other);
+	kms_client_free(c);
+}
+
 /* ---- counters ---- */
 
 static const uint8_t op1[16] = { 1 }, op2[16] = { 2 };
@@ -361,7 +462,7 @@ static enum err
 inc(struct kms_client *c, struct kms_counter *out, uint64_t expected,
     const uint8_t *op, struct refusal *why)
 {
-	const struct kms_patience p = { 60000, false };
+	const struct kms_patience p = { .total_ms = 60000 };
 
 	why->code = REASON_NONE;
 	return kms_client_counter_increment(
@@ -371,7 +472,7 @@ inc(struct kms_client *c, struct kms_counter *out, uint64_t expected,
 static enum err
 look(struct kms_client *c, struct kms_counter *out, struct refusal *why)
 {
-	const struct kms_patience p = { 60000, false };
+	const struct kms_patience p = { .total_ms = 60000 };
 
 	why->code = REASON_NONE;
 	return kms_client_counter_get(c, out, "seal", &p, why);
@@ -446,6 +547,27 @@ Test(agent_kms, counter_binds)
 	cr_assert_eq(look(c, &n, &why), ERR_OK);
 	cr_assert_eq(net.asked_keys, 3);
 	cr_assert_str_eq(net.trace, "aab");
+	kms_client_free(c);
+}
+
+/* When the epoch that bound the last connection is destroyed, the app's own
+ * binds the next one. */
+Test(agent_kms, counter_binds_anew)
+{
+	struct kms_client *c = new_client();
+	struct kms_counter n = { 0 };
+	struct refusal why;
+
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	net.node[0] = SILENT;
+	net.node[1] = CLOSED;
+	fake_kms_release(&kms, 2, 2);
+	net.value = 3;
+	net.asked_keys = 0;
+	cr_assert_eq(look(c, &n, &why), ERR_OK);
+	cr_assert_eq(n.value, 3);
+	/* Of a, which is silent; of b by number, and by default. */
+	cr_assert_eq(net.asked_keys, 3);
 	kms_client_free(c);
 }
 
@@ -532,7 +654,7 @@ Test(agent_kms, counter_liar)
 	kms_client_free(c);
 }
 
-/* ---- pins and the heldkeys ---- */
+/* ---- pins ---- */
 
 /* With no list any node will do, with one only those on it. */
 Test(agent_kms, pinned_nodes)
@@ -547,27 +669,4 @@ Test(agent_kms, pinned_nodes)
 	cr_assert(config_kms_pinned(&c, mr));
 	mr[31] = 1;
 	cr_assert(!config_kms_pinned(&c, mr));
-}
-
-/* The own epoch always stays; others take turns. */
-Test(agent_kms, heldkeys)
-{
-	struct app_release r = { .epoch = 1000 };
-	struct heldkeys *k;
-
-	cr_assert_eq(heldkeys_new(&k, &r), ERR_OK);
-	for (uint64_t i = 0; i < 20; i++) {
-		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_NOTFOUND);
-		r.epoch = i;
-		r.block_number = i + 1;
-		heldkeys_add(k, &r);
-		heldkeys_add(k, &r);
-		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_OK);
-		cr_assert_eq(r.block_number, i + 1);
-		cr_assert_eq(heldkeys_get(k, &r, NULL), ERR_OK);
-		cr_assert_eq(r.epoch, 1000);
-	}
-	for (uint64_t i = 13; i < 20; i++)
-		cr_assert_eq(heldkeys_get(k, &r, &i), ERR_OK);
-	heldkeys_free(k);
 }

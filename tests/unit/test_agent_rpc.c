@@ -541,6 +541,60 @@ Test(agent_rpc, info)
 	bad("Info", "{}", "Failed to");
 }
 
+/* Info tells the app's pin and the registry that says so; what this boot was
+ * measured with stays. */
+Test(agent_rpc, info_of_a_moved_pin)
+{
+	json_t *v = good("Info", "{}"), *w;
+
+	cr_assert_eq(json_integer_value(json_object_get(v, "epoch")), 3);
+	cr_assert_str_eq(str(v, "registry"), "");
+	fake.epoch = 4;
+	fake.has_registry = true;
+	memset(fake.release.ca_spki, 0, sizeof fake.release.ca_spki);
+	w = good("Info", "{}");
+	cr_assert_eq(json_integer_value(json_object_get(w, "epoch")), 4);
+	cr_assert_str_eq(
+	    str(w, "registry"), "7777777777777777777777777777777777777777");
+	cr_assert_str_eq(
+	    str(w, "key_provider_info"), str(v, "key_provider_info"));
+	json_decref(v);
+	json_decref(w);
+}
+
+/* An epoch may be named wherever keys are used; only who names one is told it
+ * beside dstack's members. */
+Test(agent_rpc, epochs_by_number)
+{
+	static const char *const bodies[][3] = {
+		{ "GetKey", "{}", "{\"epoch\":3}" },
+		{ "GetTlsKey", "{}", "{\"epoch\":3}" },
+		{ "Sign", "{\"algorithm\":\"k256\",\"data\":\"00\"}",
+		    "{\"algorithm\":\"k256\",\"data\":\"00\",\"epoch\":3}" },
+	};
+	const size_t members[] = { 3, 2, 3 };
+
+	bad("GetKey", "{\"epoch\":2}", "No such key epoch");
+	bad("GetTlsKey", "{\"epoch\":2}", "No such key epoch");
+	bad("Sign", "{\"algorithm\":\"k256\",\"data\":\"00\",\"epoch\":2}",
+	    "No such key epoch");
+	bad("GetTlsKey", "{\"epoch\":\"3\"}", "epoch");
+	bad("Sign", "{\"algorithm\":\"k256\",\"data\":\"00\",\"epoch\":-1}",
+	    "epoch");
+	for (size_t i = 0; i < 3; i++) {
+		json_t *plain = good(bodies[i][0], bodies[i][1]);
+		json_t *named = good(bodies[i][0], bodies[i][2]);
+
+		cr_assert_eq(json_object_size(plain), members[i]);
+		cr_assert_eq(json_object_get(plain, "epoch") != NULL, i == 0);
+		cr_assert_eq(
+		    json_integer_value(json_object_get(named, "epoch")), 3);
+		json_decref(plain);
+		json_decref(named);
+	}
+	cr_assert_eq(fake.last_cert.epoch, 3);
+}
+
 /* Version answers whatever else is asked. */
 Test(agent_rpc, version)
 {
