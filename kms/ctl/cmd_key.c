@@ -12,14 +12,18 @@ run_key(struct ctl *c, const struct args *a)
 {
 	const char *socket = args_get(a, "socket"), *fault = NULL,
 		   *purpose = args_get(a, "purpose"),
-		   *algorithm = args_get(a, "algorithm");
+		   *algorithm = args_get(a, "algorithm"),
+		   *epoch = args_get(a, "epoch");
 	json_t *rq, *v = NULL;
+	uint64_t number = 0;
 	enum ctl_exit rc;
 	enum err e;
 
 	if (socket == NULL)
 		return ctl_fail(
 		    c, CTL_USAGE, "which agent? give --socket PATH");
+	if (epoch != NULL && args_u64(&number, epoch, INT64_MAX) != ERR_OK)
+		return ctl_fail(c, CTL_USAGE, "--epoch: must be a number");
 	rq = json_pack("{s:s, s:s, s:s}", "path", a->n_pos > 0 ? a->pos[0] : "",
 	    "purpose", purpose != NULL ? purpose : "", "algorithm",
 	    algorithm != NULL ? algorithm : "secp256k1");
@@ -27,6 +31,10 @@ run_key(struct ctl *c, const struct args *a)
 		return ctl_fail(c, CTL_USAGE,
 		    "path and purpose must be "
 		    "UTF-8");
+	if (epoch != NULL && json_set_u64(rq, "epoch", number) != ERR_OK) {
+		json_decref(rq);
+		return ctl_fail(c, CTL_FAILED, "%s", err_text(ERR_NOMEM));
+	}
 	e = admin_agent(&v, socket, "GetKey", rq, TIMEOUT_MS, true);
 	if (e != ERR_OK) {
 		rc = ctl_fail(c,
@@ -59,6 +67,8 @@ static const struct args_option options[] = {
 	{ "socket", "PATH", "the agent's socket" },
 	{ "purpose", "TEXT", "what the key is for; part of its signature" },
 	{ "algorithm", "NAME", "secp256k1 (default) or ed25519" },
+	{ "epoch", "N",
+	    "of that key epoch; default: the one the app is pinned to" },
 	{ NULL, NULL, NULL },
 };
 
