@@ -12,6 +12,9 @@
 #include "common/crypto/dstack.h"
 #include "common/crypto/epochcert.h"
 #include "common/eth/appauth.h"
+#include "node/agent/heldkeys.h"
+#include "node/agent/kms_client.h"
+#include "node/agent/kms_link.h"
 #include "tests/lib/kms_ask.h"
 #include "tests/lib/kms_node.h"
 
@@ -466,4 +469,147 @@ Test(service_epochs, meta)
 		cr_assert_eq(e->mode, 0);
 	}
 	msg_reply_free(r);
+}
+
+/* ---- with the agent's own client at the other end ---- */
+
+static struct agent_config cfg;
+static struct kms_link *attested_link;
+static struct kms_client *client;
+static struct heldkeys *keys;
+
+static enum err
+fetch(void *cookie, struct app_release *out, const uint64_t *epoch, bool held,
+    struct refusal *refusal)
+{
+	const struct kms_patience p = { .total_ms = KMS_WAIT_MS,
+		.renew = held };
+
+	(void)cookie;
+	return kms_client_app_keys(client, out, epoch, &p, refusal);
+}
+
+/* Pins the genesis root and the registry, as an operator would. */
+static void
+agent(void)
+{
+	const struct heldkeys_options ho = { .fetch = fetch,
+		.now_ms = clock_mono_ms };
+	struct kms_client_options o = { .n_urls = 1,
+		.attempt_timeout_ms = KMS_WAIT_MS,
+		.terms = { .chain_id = KMS_CHAIN_ID, .has_registry = true } };
+	const struct kms_patience p = { .total_ms = KMS_WAIT_MS };
+	struct app_release own;
+
+	cfg.chain_id = KMS_CHAIN_ID;
+	memcpy(cfg.kms_contract, kms_world_contract, 20);
+	cr_assert_eq(
+	    kms_link_new(&attested_link, app.td, w.verifier, &cfg), ERR_OK);
+	o.transport = kms_link_transport(attested_link);
+	o.url[0] = kms_node_url(node);
+	memset(o.terms.app_id, 0x42, 20);
+	memcpy(o.terms.kms_contract, kms_world_contract, 20);
+	memcpy(o.terms.registry, kms_world_registry_contract, 20);
+	o.terms.root.kind = ROOT_PIN_PUB;
+	memcpy(o.terms.root.b, pub[0].k256.b, 33);
+	cr_assert_eq(kms_client_new(&client, &o), ERR_OK);
+	cr_assert_eq(kms_client_app_keys(client, &own, NULL, &p, &why), ERR_OK,
+	    "%s", why.detail);
+	cr_assert_eq(heldkeys_new(&keys, &ho, &own), ERR_OK);
+	release_wipe(&own);
+}
+
+static void
+agent_end(void)
+{
+	heldkeys_free(keys);
+	kms_client_free(client);
+	kms_link_free(attested_link);
+}
+
+static const uint64_t zero = 0, one = 1;
+
+static void
+agent_gets(const uint64_t *epoch, uint64_t number)
+{
+	struct app_release r;
+
+	why = (struct refusal){ 0 };
+	cr_assert_eq(heldkeys_get(keys, &r, epoch, &why), ERR_OK, "%s: %s",
+	    reason_label(why.code), why.detail);
+	cr_assert_eq(r.epoch, number);
+	cr_assert_arr_eq(r.root.b, pub[number].k256.b, 33);
+	cr_assert_arr_eq(r.genesis.b, pub[0].k256.b, 33);
+	release_wipe(&r);
+}
+
+static void
+agent_denied(const uint64_t *epoch, enum reason code, const char *words)
+{
+	struct app_release r;
+
+	why = (struct refusal){ 0 };
+	cr_assert_eq(heldkeys_get(keys, &r, epoch, &why), ERR_DENIED);
+	cr_assert_eq(
+	    why.code, code, "%s: %s", reason_label(why.code), why.detail);
+	cr_assert_not_null(strstr(why.detail, words), "%s", why.detail);
+}
+
+/* What the agent is refused it says in the words of the registry; what it is
+ * given follows from the root that it pins. */
+Test(service_epochs, agent)
+{
+	publish(0);
+	say(0);
+	agent();
+	agent_gets(NULL, 0);
+	agent_denied(&one, REASON_EPOCH_UNKNOWN, "active one is 0");
+	add_epoch(1, true);
+	publish(1);
+	say(0);
+	agent_denied(&one, REASON_EPOCH_CLOSED, "newer than the app's pin");
+	agent_gets(NULL, 0);
+	say(1);
+	agent_gets(NULL, 1);
+	agent_gets(&zero, 0);
+	registry_says_status(&w.registry, 0, REGISTRY_TAINTED);
+	say(1);
+	agent_gets(&zero, 0);
+	say(0);
+	agent_denied(NULL, REASON_EPOCH_CLOSED, "only by number");
+	agent_gets(&zero, 0);
+	registry_says_status(&w.registry, 0, REGISTRY_DESTROYED);
+	say(1);
+	agent_denied(&zero, REASON_EPOCH_CLOSED, "destroyed");
+	agent_gets(NULL, 1);
+	/* The chain cannot be read: what is held serves on. */
+	mock_mode(w.chain, MOCK_ALL, MOCK_HTTP_500);
+	kms_world_block(&w);
+	agent_gets(NULL, 1);
+	mock_mode(w.chain, MOCK_ALL, MOCK_FINE);
+	/* The app is not allowed any more: nothing does. */
+	kms_world_say(&w, APP, false, "Compose hash not allowed");
+	kms_world_block(&w);
+	(void)nanosleep(&(const struct timespec){ .tv_sec = 1 }, NULL);
+	agent_denied(NULL, REASON_CONTRACT_COMPOSE, "");
+	agent_denied(&one, REASON_CONTRACT_COMPOSE, "");
+	agent_end();
+}
+
+/* After an emergency the agent needs to know who may certify. */
+Test(service_epochs, agent_emergency)
+{
+	struct k256_secret signer;
+
+	publish(0);
+	say(0);
+	agent();
+	k256_generate(&signer);
+	add_epoch_as(1, true, &signer);
+	registry_says_epoch(
+	    &w.registry, &pub[1].k256, ca[1], REGISTRY_EMERGENCY);
+	say(1);
+	agent_denied(NULL, REASON_ROOT_MISMATCH, "set kms.anchor_signer");
+	agent_gets(&zero, 0);
+	agent_end();
 }
