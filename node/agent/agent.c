@@ -315,6 +315,10 @@ back_pin(void *cookie, struct heldkeys_pin *out)
 	struct agent *a = cookie;
 	struct app_release r = { .epoch = 0 };
 
+	heldkeys_pin(a->keys, out);
+	/* Where nothing is held, that could take a call's whole patience. */
+	if (!out->held)
+		return;
 	(void)!heldkeys_get(a->keys, &r, NULL, NULL);
 	release_wipe(&r);
 	heldkeys_pin(a->keys, out);

@@ -309,5 +309,6 @@ heldkeys_pin(struct heldkeys *k, struct heldkeys_pin *out)
 {
 	(void)pthread_mutex_lock(&k->lock);
 	*out = k->pin;
+	out->held = k->has_own;
 	(void)pthread_mutex_unlock(&k->lock);
 }

@@ -47,6 +47,7 @@ enum err heldkeys_get(struct heldkeys *k, struct app_release *out,
 
 /* What was seen last of the app's own pin; not secret. */
 struct heldkeys_pin {
+	bool held; /* its keys are: else they were refused */
 	uint64_t epoch;
 	bool has_registry;
 	uint8_t registry[20];

@@ -130,7 +130,18 @@ pinned(void)
 	struct heldkeys_pin p;
 
 	heldkeys_pin(k, &p);
+	cr_assert(p.has_registry);
+	cr_assert_eq(p.registry[0], 0x77);
 	return p.epoch;
+}
+
+static bool
+held(void)
+{
+	struct heldkeys_pin p;
+
+	heldkeys_pin(k, &p);
+	return p.held;
 }
 
 /* Nothing is asked again before its time, and then once. */
@@ -246,8 +257,10 @@ Test(agent_keys, app_denied)
 	fails(&one, ERR_TIMEOUT, REASON_TIMEOUT);
 	cr_assert(!kms.held);
 	cr_assert_eq(pinned(), 0);
+	cr_assert(!held());
 	kms_fails(ERR_OK, REASON_NONE);
 	gives(NULL, 0);
+	cr_assert(held());
 	gives(&one, 1);
 }
 
