@@ -3,7 +3,8 @@
  * usage: bench DIR                   the folder of a simulated cluster with an
  *                                    app "bench": sessions and releases
  *        bench counters DIR          compare-and-increment
- *        bench failover DIR KMSCTL   the leader dies, nodes are replaced
+ *        bench failover DIR KMSCTL [KILLS REPLACED]   the leader dies, nodes
+ *                                    are replaced; 12 and 6 times
  *        bench etcd URL              compare-and-increment at an etcd
  *        bench raft DIR              three engines with disks in DIR
  *        bench disk DIR NAME         the disk of DIR, as line NAME
@@ -116,9 +117,13 @@ other_bench(int argc, char **argv)
 		    : EXIT_FAILURE;
 	if (argc == 3 && strcmp(argv[1], "counters") == 0)
 		return tell(bench_counter(stdout, argv[2], &why), &why);
-	if (argc == 4 && strcmp(argv[1], "failover") == 0)
-		return tell(bench_failover(stdout, argv[2], argv[3], KILLS,
-				REPLACED, &why),
+	if ((argc == 4 || argc == 6) && strcmp(argv[1], "failover") == 0)
+		return tell(bench_failover(stdout, argv[2], argv[3],
+				argc == 6 ? (unsigned)strtoul(argv[4], NULL, 10)
+					  : KILLS,
+				argc == 6 ? (unsigned)strtoul(argv[5], NULL, 10)
+					  : REPLACED,
+				&why),
 		    &why);
 	if (argc == 3 && strcmp(argv[1], "etcd") == 0)
 		return tell(bench_etcd(stdout, argv[2]), &why);
@@ -129,7 +134,7 @@ other_bench(int argc, char **argv)
 	(void)fprintf(stderr,
 	    "usage: bench DIR\n"
 	    "       bench counters DIR\n"
-	    "       bench failover DIR KMSCTL\n"
+	    "       bench failover DIR KMSCTL [KILLS REPLACED]\n"
 	    "       bench etcd URL\n"
 	    "       bench raft DIR\n"
 	    "       bench disk DIR NAME\n"

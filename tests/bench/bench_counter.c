@@ -305,7 +305,7 @@ bench_failover(FILE *json, const char *dir, const char *kmsctl, unsigned kills,
 		bench_load_times(json, "failover", ms, kills);
 	for (unsigned i = 0; e == ERR_OK && i < replaced; i++)
 		e = one_replaced(&b, kmsctl, i, &ms[i]);
-	if (e == ERR_OK)
+	if (e == ERR_OK && replaced > 0)
 		bench_load_times(json, "node_replaced", ms, replaced);
 	bench_close(&b);
 	return e;

@@ -3,10 +3,15 @@
 # members of Debian's etcd in the same run; what failures cost; what the
 # protection of the log costs.  JSON lines on standard output, a table on standard
 # error.  `make bench` runs it.
+#
+# tests/bench/cluster.sh B failover [KILLS [REPLACED]]: that part alone, a minute
+# or two: KILLS (30, at most 64) times kill -9 of the leader, REPLACED (0) nodes.
 set -euo pipefail
 umask 077
 cd "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 B=$(cd -- "${1:-build/gcc}" && pwd)
+part=${2:-all}
+case $part in all | failover) ;; *) echo "usage: cluster.sh [B [failover [KILLS [REPLACED]]]]" >&2; exit 2 ;; esac
 export KMSCTL_CONTRACTS=$PWD/contracts
 work=$(mktemp -d "${TMPDIR:-/tmp}/kms-bench.XXXXXX")
 dir=$work/c
@@ -93,6 +98,15 @@ etcd_up() {
 
 line load_average_before "$(load)" ''
 "$B/bench" disk "$work" disk_sync_kms | tell
+if [ "$part" = failover ]; then
+	"$B/bench" failover "$dir" "$B/kmsctl" "${3:-30}" "${4:-0}" | tell
+	line load_average_after "$(load)" ''
+	jq -rs '.[] | if .p50_ms then
+	    "\(.name), \(.n // "") min/p50/p99 ms\t\(.min_ms)/\(.p50_ms)/\(.p99_ms)"
+	    else "\(.name)\t\(.value)" end' "$work/lines" |
+	    column -t -s "$(printf '\t')" >&2
+	exit 0
+fi
 "$B/bench" counters "$dir" | tell
 "$B/bench" failover "$dir" "$B/kmsctl" | tell
 "$B/kmsctl" sim down "$dir" >/dev/null
