@@ -316,8 +316,9 @@ Test(agent_keys, answer_does_not_hold)
 }
 
 /* refresh_s 0: every call asks, but for a moment after one that failed. */
-Test(agent_keys, at_every_call, .init = NULL)
+Test(agent_keys, at_every_call)
 {
+	heldkeys_free(k);
 	begin(0);
 	for (unsigned i = 1; i <= 5; i++) {
 		gives(NULL, 0);

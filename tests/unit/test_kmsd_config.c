@@ -160,7 +160,7 @@ Test(kmsd_config, registry)
 	struct buf b = { 0 };
 
 	cr_assert_eq(
-	    load_with(&c, REGISTRY, REGISTRY + 2, why), ERR_OK, "%s", why);
+	    load_with(&c, REGISTRY, &REGISTRY[2], why), ERR_OK, "%s", why);
 	cr_assert(c.has_registry);
 	cr_assert_eq(c.registry_contract[19], 3);
 	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
