@@ -290,33 +290,76 @@ may_use(const struct registry_state *s, uint64_t number, uint64_t pinned,
 	return ERR_OK;
 }
 
+/* Fills all of `c` but its block; c->pinned is set. */
+static enum err
+pick(struct registry_choice *c, const struct registry_state *s,
+    const uint64_t *asked, struct refusal *why)
+{
+	const struct registry_epoch *ep;
+	enum err e;
+
+	/* Who never pinned anything is at 0: never beyond what is active. */
+	if (c->pinned > s->active)
+		return unreadable(why, "an app's pin is beyond what is active");
+	c->number = asked != NULL ? *asked : c->pinned;
+	e = may_use(s, c->number, c->pinned, asked != NULL, why);
+	if (e != ERR_OK)
+		return e;
+	ep = registry_epoch_of(s, c->number);
+	c->status = ep->status;
+	c->k256 = ep->k256;
+	memcpy(c->ca_spki_hash, ep->ca_spki_hash, sizeof c->ca_spki_hash);
+	return ERR_OK;
+}
+
+/* Answers from what is kept, without a copy of the whole state; false if
+ * something is missing. */
+static bool
+pick_kept(enum err *e, struct registry *r, struct registry_choice *c,
+    const uint8_t app_id[static 20], const uint64_t *asked, struct refusal *why)
+{
+	const struct pin *p = pin_slot(r, app_id);
+	bool have;
+
+	(void)pthread_mutex_lock(&r->lock);
+	have = cache_at(r, &c->block) && r->have_state && p->used &&
+	    memcmp(p->app_id, app_id, sizeof p->app_id) == 0;
+	if (have) {
+		c->pinned = p->epoch;
+		*e = pick(c, &r->state, asked, why);
+	}
+	(void)pthread_mutex_unlock(&r->lock);
+	return have;
+}
+
+static enum err
+ask_and_pick(struct registry *r, struct registry_choice *c,
+    const uint8_t app_id[static 20], const uint64_t *asked, struct refusal *why)
+{
+	struct registry_state s;
+	enum err e;
+
+	if ((e = read_state(r, &c->block, &s, why)) != ERR_OK ||
+	    (e = read_pin(r, &c->block, app_id, &c->pinned, why)) != ERR_OK)
+		return e;
+	return pick(c, &s, asked, why);
+}
+
 enum err
 registry_choose(struct registry *r, const uint8_t app_id[static 20],
     const uint64_t *asked, int64_t now, struct registry_choice *out,
     struct refusal *why)
 {
 	struct registry_choice c = { .number = 0 };
-	const struct registry_epoch *ep;
-	struct registry_state s;
 	enum err e;
 
-	if ((e = chainview_get(r->view, now, &c.block, why)) != ERR_OK ||
-	    (e = read_state(r, &c.block, &s, why)) != ERR_OK ||
-	    (e = read_pin(r, &c.block, app_id, &c.pinned, why)) != ERR_OK)
+	if ((e = chainview_get(r->view, now, &c.block, why)) != ERR_OK)
 		return e;
-	/* Who never pinned anything is at 0: never beyond what is active. */
-	if (c.pinned > s.active)
-		return unreadable(why, "an app's pin is beyond what is active");
-	c.number = asked != NULL ? *asked : c.pinned;
-	e = may_use(&s, c.number, c.pinned, asked != NULL, why);
-	if (e != ERR_OK)
-		return e;
-	ep = registry_epoch_of(&s, c.number);
-	c.status = ep->status;
-	c.k256 = ep->k256;
-	memcpy(c.ca_spki_hash, ep->ca_spki_hash, sizeof c.ca_spki_hash);
-	*out = c;
-	return ERR_OK;
+	if (!pick_kept(&e, r, &c, app_id, asked, why))
+		e = ask_and_pick(r, &c, app_id, asked, why);
+	if (e == ERR_OK)
+		*out = c;
+	return e;
 }
 
 enum err
