@@ -274,6 +274,7 @@ open_cluster(struct node *n)
 		.gate = n->gate,
 		.view = n->view,
 		.anchor = n->anchor,
+		.registry = n->registry,
 		.self = n->self,
 		.verifier = n->verifier,
 		.cx = &n->cx,

@@ -407,7 +407,8 @@ cluster_maybe_done(struct cluster *c)
 	void (*done)(void *) = c->done;
 
 	if (!c->stopping || c->open_handles > 0 || c->watch != NULL ||
-	    c->handover != NULL || c->chain != NULL || done == NULL)
+	    c->handover != NULL || c->chain != NULL || rotate_busy(c) ||
+	    done == NULL)
 		return;
 	c->done = NULL;
 	done(c->done_cookie);
@@ -459,7 +460,8 @@ cluster_free(struct cluster *c)
 	links_free(c->links);
 	core_free(c->core);
 	disklog_boot_fini(&c->disk);
-	secret_free(c->wrap);
+	rotate_free(c);
+	keystore_free(c);
 	free(c->ticket);
 	free(c);
 }

@@ -19,6 +19,7 @@
 #include "kms/cluster/core.h"
 #include "kms/cluster/links.h"
 #include "kms/gate/gate.h"
+#include "kms/gate/registry.h"
 #include "kms/keys/keyring.h"
 #include "kms/keys/wrap.h"
 #include "kms/service/self.h"
@@ -48,6 +49,7 @@ struct cluster_options {
 	struct gate *gate;
 	struct chainview *view;
 	struct anchor *anchor;
+	struct registry *registry; /* of roots; NULL: epoch 0 is all */
 	struct self *self;
 	struct verifier *verifier; /* its evaluation floors are replicated */
 	const struct channel_context *cx;
@@ -104,6 +106,9 @@ struct ledger_epoch *cluster_copy_epochs(const struct cluster *c, size_t *n);
 bool cluster_wrap_key(
     const struct cluster *c, uint64_t number, struct wrap_key *out);
 
+/* The anchor's key, for a hand-over; false: not here.  Wipe it. */
+bool cluster_anchor_key(const struct cluster *c, struct k256_secret *out);
+
 /* What the contracts are to name, in PHASE_GENESIS; false otherwise. */
 struct cluster_genesis {
 	struct epoch_public pub;
@@ -120,6 +125,9 @@ struct cluster_info {
 	struct refusal waiting; /* why it is not READY */
 	int64_t anchor_read; /* unix seconds, 0: never */
 	enum reason anchor_error;
+	bool has_registry; /* one is configured */
+	int64_t registry_read; /* unix seconds, 0: never */
+	enum reason registry_error;
 	uint64_t store_commits;
 	/* Commands that changed the state in this life, by kind. */
 	uint64_t effective[COMMAND_LAST + 1];

@@ -4,6 +4,7 @@
  *   clusteract.c  what the core wants done, done
  *   clusterview.c answers without effects
  *   watch.c     a look at the chain and at ourselves, on a worker
+ *   rotate.c    making roots, saying things to the registry, on workers
  *   handover.c  asking other members for wrapping keys, on a worker
  *   floorsync.c floors that all nodes share
  *   keystore.c  wrapping keys: unwrapping roots, keeping them sealed */
@@ -12,6 +13,7 @@
 
 #include "kms/cluster/cluster.h"
 #include "kms/cluster/disklog.h"
+#include "kms/gate/registry.h"
 #include "kms/keys/wrap.h"
 
 #define CLUSTER_TICKETS CORE_CLIENTS_MAX
@@ -36,6 +38,10 @@ struct watch {
 	bool has_anchor;
 	struct anchor_view anchor;
 	char odd[CHAINVIEW_ODD]; /* endpoints that were outvoted, with it */
+	bool has_registry;
+	struct registry_state registry;
+	struct chain_block registry_at;
+	struct refusal registry_why;
 	bool has_root_info, chain_has_root;
 	uint8_t chain_root[33];
 	struct refusal why;
@@ -50,7 +56,8 @@ struct handover {
 	struct ledger_epoch *epoch; /* owns: what we lack is among them */
 	size_t n_epochs;
 	bool got[LEDGER_MAX_EPOCHS];
-	struct wrap_key *key; /* owns: secret memory, n_epochs */
+	struct wrap_key *key; /* owns: secret memory, n_epochs and one */
+	bool got_anchor; /* key[n_epochs] is the anchor's key */
 	struct refusal why;
 };
 
@@ -58,9 +65,14 @@ struct chain_write {
 	uv_work_t work;
 	struct cluster *c;
 	struct anchor_write w;
+	struct k256_secret key; /* wiped with it */
 	struct refusal why;
 	enum err err;
 };
+
+/* rotate.c */
+struct making; /* roots, on a worker */
+struct registry_send; /* a transaction, on a worker */
 
 struct cluster {
 	struct cluster_options o;
@@ -75,12 +87,15 @@ struct cluster {
 	struct wrap_key *wrap; /* owns: secret memory, LEDGER_MAX_EPOCHS */
 	bool has_wrap[LEDGER_MAX_EPOCHS];
 	bool saved_wrap[LEDGER_MAX_EPOCHS]; /* on disk */
+	struct k256_pub wrap_of[LEDGER_MAX_EPOCHS]; /* which roots it opens */
+	struct k256_secret *anchor_key; /* owns: secret memory */
+	bool has_anchor_key, saved_anchor_key;
+	uint8_t signer[20]; /* the anchor's; zero: not known */
 	bool
 	    made; /* this life made roots: once, and it may have dropped them */
 	bool told_genesis_done;
 	bool chain_has_root;
 	uint8_t chain_root[33];
-	bool root_confirmed; /* epoch 0 here is the chain's */
 	enum cluster_phase told_phase;
 	enum reason told; /* last trouble that was logged */
 	char told_odd[CHAINVIEW_ODD];
@@ -93,6 +108,10 @@ struct cluster {
 	struct watch *watch; /* owns: under way */
 	struct handover *handover; /* owns: under way */
 	struct chain_write *chain; /* owns: under way */
+	struct making *making; /* owns: under way, */
+	struct making *made_roots; /* ... and made, not in the log yet */
+	/* Owns: under way, about an epoch and about hand-overs. */
+	struct registry_send *sending[2];
 	uint64_t next_handover_ms;
 	uint64_t floor_at_ms; /* when a floor was last proposed */
 
@@ -137,13 +156,38 @@ void handover_begin(struct cluster *c);
 void floorsync_adopt(struct cluster *c);
 void floorsync_propose(struct cluster *c);
 
+/* rotate.c: the core's CORE_MAKE_ROOTS and CORE_REGISTRY_WRITE, an EPOCH
+ * command that was applied, and the end. */
+void rotate_make(struct cluster *c, const struct core_action *a);
+void rotate_write(struct cluster *c, const struct core_registry_write *w);
+void rotate_applied(struct cluster *c, const struct command *cmd);
+bool rotate_busy(const struct cluster *c);
+void rotate_free(struct cluster *c);
+
 /* keystore.c */
+#define KEYSTORE_ANCHOR UINT64_MAX /* number of the anchor's key */
 enum err keystore_new(struct cluster *c);
-/* Loads what the disk holds into the ring. */
+void keystore_free(struct cluster *c);
+/* Loads what the disk holds; none of it opens anything yet. */
 enum err keystore_load(struct cluster *c);
-/* Unwraps what can be unwrapped, keeps what is new, inside or outside of a
- * transaction. */
+/* The roots of the ledger's epochs into the ring, as far as they may be used;
+ * what is new onto the disk; what is of no epoch any more, forgotten. */
 void keystore_adopt(struct cluster *c);
+/* keystore_hold keeps a key that opens these roots; not into the ring. */
+enum err keystore_hold(struct cluster *c, const struct wrap_key *k,
+    const struct epoch_public *pub,
+    const uint8_t wrapped[static WRAPPED_ROOTS_LEN]);
+/* ERR_AUTH: not the anchor's signer's. */
+enum err keystore_put_anchor(struct cluster *c, const struct k256_secret *k);
+/* The key here opens the very roots that the ledger has. */
+bool keystore_has(const struct cluster *c, uint64_t number);
+/* The epoch may be used, as far as this node knows (and it knows). */
+bool keystore_may_open(const struct cluster *c, uint64_t number);
+/* The roots of epoch 0 here are those that the contract names. */
+bool keystore_confirmed(const struct cluster *c);
+/* The newest epoch's key, if it is kept here; NULL. */
+const struct k256_pub *keystore_kept(const struct cluster *c);
+/* As keystore_hold, and into the ring at once: a genesis. */
 enum err keystore_put(struct cluster *c, uint64_t number,
     const struct wrap_key *k, const struct epoch_public *pub,
     const uint8_t wrapped[static WRAPPED_ROOTS_LEN]);

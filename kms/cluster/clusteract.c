@@ -89,6 +89,7 @@ after_chain(uv_work_t *work, int status)
 		    log_u64("kind", (uint64_t)w->w.kind),
 		    log_u64("generation", w->w.to.generation),
 		    log_u64("index", w->w.to.index));
+	k256_secret_wipe(&w->key);
 	free(w);
 	if (!c->stopping && !c->halted)
 		watch_begin(c);
@@ -99,19 +100,9 @@ static void
 run_chain(uv_work_t *work)
 {
 	struct chain_write *w = work->data;
-	struct epoch_roots *r = keyring_use(w->c->o.keyring, 0);
-	struct k256_secret key;
 
-	if (r == NULL) {
-		w->err = refuse(&w->why, REASON_EPOCH_CLOSED, "no roots here");
-		return;
-	}
-	w->err = anchor_key(&key, r);
-	keyring_done(w->c->o.keyring);
-	if (w->err == ERR_OK)
-		w->err = anchor_send(
-		    w->c->o.anchor, &w->w, &key, clock_wall_s(), &w->why);
-	secret_wipe(&key, sizeof key);
+	w->err = anchor_send(
+	    w->c->o.anchor, &w->w, &w->key, clock_wall_s(), &w->why);
 }
 
 static void
@@ -125,10 +116,13 @@ do_chain(struct cluster *c, const struct anchor_write *what)
 	w->c = c;
 	w->w = *what;
 	w->work.data = w;
-	if (uv_queue_work(c->o.loop, &w->work, run_chain, after_chain) == 0)
+	if (cluster_anchor_key(c, &w->key) &&
+	    uv_queue_work(c->o.loop, &w->work, run_chain, after_chain) == 0) {
 		c->chain = w;
-	else
-		free(w);
+		return;
+	}
+	k256_secret_wipe(&w->key);
+	free(w);
 }
 
 static void
@@ -144,7 +138,11 @@ do_applied(struct cluster *c, const struct core_action *a)
 	c->info.effective[a->applied.command.kind]++;
 	switch (a->applied.command.kind) {
 	case COMMAND_EPOCH:
+		rotate_applied(c, &a->applied.command);
+		keystore_adopt(c);
+		return;
 	case COMMAND_ANCHORED:
+	case COMMAND_EPOCH_STATE:
 		keystore_adopt(c);
 		return;
 	case COMMAND_FLOOR:
@@ -157,7 +155,6 @@ do_applied(struct cluster *c, const struct core_action *a)
 	case COMMAND_GENERATION:
 	case COMMAND_INCREMENT:
 	case COMMAND_HELD:
-	case COMMAND_EPOCH_STATE:
 		return;
 	}
 }
@@ -194,8 +191,11 @@ clusteract(struct cluster *c, struct core_action *a, uint64_t *wrote)
 		do_chain(c, &a->chain);
 		return;
 	case CORE_MAKE_ROOTS:
+		rotate_make(c, a);
+		return;
 	case CORE_REGISTRY_WRITE:
-		return; /* no node reads the registry yet */
+		rotate_write(c, &a->registry);
+		return;
 	case CORE_APPLIED:
 		do_applied(c, a);
 		return;

@@ -6,14 +6,23 @@
 #include "common/base/secret.h"
 #include "kms/cluster/cluster_int.h"
 
-/* Roots that the contract names, of an epoch that is anchored. */
+/* Roots of the oldest epoch in use, which come before all others: epoch 0 is
+ * anchored, and the contract names it; a later one is the registry's. */
 static bool
 holds_roots(const struct cluster *c)
 {
-	const struct ledger_epoch *ep = ledger_epoch(core_ledger(c->core), 0);
+	const struct ledger *l = core_ledger(c->core);
 
-	return ep != NULL && ep->state != LEDGER_EPOCH_PREPARED &&
-	    c->root_confirmed && keyring_has(c->o.keyring, 0);
+	for (uint64_t n = 0; n < ledger_n_epochs(l); n++) {
+		const struct ledger_epoch *ep = ledger_epoch(l, n);
+
+		if (ep->state != LEDGER_EPOCH_ACTIVE &&
+		    ep->state != LEDGER_EPOCH_TAINTED)
+			continue;
+		return (n > 0 || keystore_confirmed(c)) &&
+		    keystore_may_open(c, n) && keyring_has(c->o.keyring, n);
+	}
+	return false;
 }
 
 enum cluster_phase

@@ -15,7 +15,8 @@
 
 /* ---- on the worker ---- */
 
-/* The keys that open what the ledger says; others are refused. */
+/* The keys that open what the ledger says; others are refused.  The anchor's
+ * comes by itself when epoch 0 is gone; whose it is, keystore.c looks at. */
 static enum err
 take_keys(struct handover *h, const Devproof__Kms__V1__Joined *j)
 {
@@ -26,6 +27,12 @@ take_keys(struct handover *h, const Devproof__Kms__V1__Joined *j)
 		struct epoch_roots *r = NULL;
 		struct wrap_key w;
 
+		if (k->number == KEYSTORE_ANCHOR) {
+			memcpy(h->key[h->n_epochs].b, k->wrap_key.data,
+			    WRAP_KEY_LEN);
+			h->got_anchor = any = true;
+			continue;
+		}
 		if (k->number >= h->n_epochs || h->got[k->number])
 			continue;
 		memcpy(w.b, k->wrap_key.data, sizeof w.b);
@@ -103,18 +110,33 @@ run(uv_work_t *work)
 
 /* ---- on the loop ---- */
 
+/* What was here already, or came with the log meanwhile. */
+static bool
+had(const struct cluster *c, const struct handover *h, size_t i)
+{
+	const struct k256_pub *k = &h->epoch[i].pub.k256;
+
+	return c->has_wrap[i] && memcmp(&c->wrap_of[i], k, sizeof *k) == 0;
+}
+
 static void
 after(uv_work_t *work, int status)
 {
 	struct handover *h = work->data;
 	struct cluster *c = h->c;
+	struct k256_secret anchor;
 	bool any = false;
 
 	c->handover = NULL;
 	c->next_handover_ms = clock_boot_ms() + RETRY_MS;
+	if (status == 0 && h->got_anchor && !c->stopping && !c->halted) {
+		memcpy(anchor.b, h->key[h->n_epochs].b, sizeof anchor.b);
+		any = keystore_put_anchor(c, &anchor) == ERR_OK;
+		k256_secret_wipe(&anchor);
+	}
 	for (size_t i = 0; status == 0 && i < h->n_epochs; i++)
-		if (h->got[i] && !c->stopping && !c->halted &&
-		    keystore_put(c, i, &h->key[i], &h->epoch[i].pub,
+		if (h->got[i] && !had(c, h, i) && !c->stopping && !c->halted &&
+		    keystore_hold(c, &h->key[i], &h->epoch[i].pub,
 			h->epoch[i].wrapped) == ERR_OK) {
 			any = true;
 			log_event(
@@ -137,10 +159,9 @@ lacks_keys(const struct cluster *c)
 	const struct ledger *l = core_ledger(c->core);
 
 	for (size_t i = 0; i < ledger_n_epochs(l); i++)
-		if (!c->has_wrap[i] &&
-		    ledger_epoch(l, i)->state != LEDGER_EPOCH_DESTROYED)
+		if (!keystore_has(c, i) && core_epoch_open(c->core, i))
 			return true;
-	return false;
+	return ledger_n_epochs(l) > 0 && !c->has_anchor_key;
 }
 
 /* The log has admitted this very incarnation. */
@@ -171,7 +192,7 @@ handover_begin(struct cluster *c)
 	h->epoch = cluster_copy_epochs(c, &h->n_epochs);
 	h->key = secret_new((h->n_epochs + 1) * sizeof *h->key);
 	for (size_t i = 0; i < h->n_epochs; i++)
-		h->got[i] = c->has_wrap[i];
+		h->got[i] = keystore_has(c, i);
 	if (h->epoch != NULL && h->key != NULL &&
 	    uv_queue_work(c->o.loop, &h->work, run, after) == 0) {
 		c->handover = h;

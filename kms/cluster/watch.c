@@ -94,6 +94,9 @@ run(uv_work_t *work)
 	    fence_fits(w) == ERR_OK;
 	if (!w->has_anchor || read_root(w, now) != ERR_OK)
 		return;
+	w->has_registry = c->o.registry != NULL &&
+	    registry_read(c->o.registry, now, &w->registry, &w->registry_at,
+		&w->registry_why) == ERR_OK;
 	for (unsigned i = 0; i < w->n_peers; i++) {
 		struct refusal why = { 0 };
 
@@ -156,20 +159,9 @@ begin_genesis(struct cluster *c, struct watch *w)
 static void
 check_roots(struct cluster *c)
 {
-	struct epoch_public pub;
-	struct epoch_roots *r;
 	struct refusal why;
 
-	c->root_confirmed = false;
-	if ((r = keyring_use(c->o.keyring, 0)) == NULL)
-		return;
-	epoch_roots_public(r, &pub);
-	keyring_done(c->o.keyring);
-	if (!c->chain_has_root)
-		return;
-	c->root_confirmed =
-	    memcmp(c->chain_root, pub.k256.b, sizeof c->chain_root) == 0;
-	if (c->root_confirmed)
+	if (!c->chain_has_root || !c->has_wrap[0] || keystore_confirmed(c))
 		return;
 	(void)refuse(&why, REASON_ROOT_MISMATCH,
 	    "the roots here are not the contract's: destroyed");
@@ -212,6 +204,34 @@ tell_outvoted(struct cluster *c, const struct watch *w)
 }
 
 static void
+say_can_write(struct cluster *c)
+{
+	struct core_event e = { .kind = CORE_CAN_WRITE };
+	struct k256_secret k;
+
+	e.can_write = cluster_anchor_key(c, &k);
+	k256_secret_wipe(&k);
+	cluster_event(c, &e);
+}
+
+static void
+see_registry(struct cluster *c, const struct watch *w)
+{
+	struct core_event e = { .kind = CORE_REGISTRY,
+		.registry = { .state = &w->registry,
+		    .block = &w->registry_at,
+		    .wall_s = clock_wall_s() } };
+
+	c->info.has_registry = c->o.registry != NULL;
+	c->info.registry_error = w->registry_why.code;
+	if (!w->has_registry)
+		return;
+	c->info.registry_error = REASON_NONE;
+	c->info.registry_read = clock_wall_s();
+	cluster_event(c, &e);
+}
+
+static void
 apply_outcome(struct cluster *c, struct watch *w)
 {
 	struct core_event e = { .kind = CORE_ANCHOR };
@@ -228,15 +248,16 @@ apply_outcome(struct cluster *c, struct watch *w)
 	c->info.anchor_error = w->has_anchor ? REASON_NONE : w->why.code;
 	if (w->has_anchor)
 		tell_outvoted(c, w);
+	if (w->has_anchor)
+		memcpy(c->signer, w->anchor.signer, sizeof c->signer);
 	if (w->has_anchor && c->booted) {
 		c->info.anchor_read = clock_wall_s();
 		e.anchor.view = &w->anchor;
 		e.anchor.asked_ms = view_ms(w);
 		e.anchor.wall_s = clock_wall_s();
 		cluster_event(c, &e);
-		e = (struct core_event){ .kind = CORE_CAN_WRITE,
-			.can_write = keyring_has(c->o.keyring, 0) };
-		cluster_event(c, &e);
+		say_can_write(c);
+		see_registry(c, w);
 	}
 	for (unsigned i = 0; i < w->n_peers; i++) {
 		if (!w->peer[i].asked)
@@ -254,6 +275,9 @@ apply_outcome(struct cluster *c, struct watch *w)
 	if (w->made != NULL && !c->made && core_phase(c->core) == CORE_WAITING)
 		begin_genesis(c, w);
 	keystore_adopt(c);
+	e = (struct core_event){ .kind = CORE_KEY_KEPT,
+		.kept = keystore_kept(c) };
+	cluster_event(c, &e);
 	floorsync_adopt(c);
 	floorsync_propose(c);
 	if (w->why.code != REASON_NONE && cluster_phase(c) != PHASE_READY)

@@ -43,6 +43,7 @@ struct anchor_view {
 	/* Who opened at.generation: of two nodes with one head, only one. */
 	uint8_t opener[INCARNATION_ID_LEN];
 	uint64_t vetoes; /* ever */
+	uint8_t signer[20]; /* who speaks for the cluster; zero: nobody yet */
 };
 
 /* anchor_seats_hash is what RootRegistry calls the seats' hash: keccak256 of

@@ -122,6 +122,7 @@ rd_state(struct rd *r, struct anchor_state *s)
 	rd_address(r, s->owner);
 	v->wait_s = rd_number(r);
 	rd_address(r, s->signer);
+	memcpy(v->signer, s->signer, sizeof v->signer);
 	s->rotations = rd_number(r);
 	v->at.generation = rd_number(r);
 	v->at.index = rd_number(r);

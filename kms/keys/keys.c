@@ -295,6 +295,18 @@ epoch_certificate_emergency(struct k256_sig65 *out,
 	    : k256_sign65(out, anchor, &(struct bytes){ text, sizeof text }, 1);
 }
 
+enum err
+epoch_attest(struct k256_sig65 *out, struct epoch_roots *r,
+    const uint8_t digest[static 32])
+{
+	enum err e;
+
+	secret_open_ro(r->secret);
+	e = k256_sign_digest(out, &r->secret->k256, digest);
+	secret_lock(r->secret);
+	return e;
+}
+
 void
 keys_bootstrap_report_data(
     uint8_t out[static 64], const struct epoch_public *pub)

@@ -80,6 +80,11 @@ enum err epoch_certificate_emergency(struct k256_sig65 *out,
     const struct k256_secret *anchor, const struct epoch_public *next,
     uint64_t chain_id, const uint8_t registry[static 20]);
 
+/* epoch_attest signs a digest of kms/gate/registryabi.h with the root itself:
+ * that who signs has it.  For kms/cluster/rotate.c alone. */
+enum err epoch_attest(struct k256_sig65 *out, struct epoch_roots *r,
+    const uint8_t digest[static 32]);
+
 /* keys_bootstrap_report_data: the report data of the genesis quote, which
  * binds both public roots: dstack-compat.md 3.6 "KMS bootstrap". */
 void keys_bootstrap_report_data(

@@ -40,11 +40,12 @@ job_join(struct job *j)
 static enum err
 pack_keys(struct job *j)
 {
-	Devproof__Kms__V1__EpochKey item[LEDGER_MAX_EPOCHS],
-	    *list[LEDGER_MAX_EPOCHS];
+	Devproof__Kms__V1__EpochKey item[LEDGER_MAX_EPOCHS + 1],
+	    *list[LEDGER_MAX_EPOCHS + 1];
 	Devproof__Kms__V1__Joined joined = DEVPROOF__KMS__V1__JOINED__INIT;
 	KmsReply m = DEVPROOF__KMS__V1__REPLY__INIT;
 	struct wrap_key *key = secret_new(sizeof *key * (j->n_epochs + 1));
+	struct k256_secret anchor;
 	enum err e;
 
 	if (key == NULL)
@@ -56,6 +57,17 @@ pack_keys(struct job *j)
 		item[i].number = i;
 		item[i].wrap_key = msg_bytes(key[i].b, sizeof key[i].b);
 		list[joined.n_keys++] = &item[i];
+	}
+	/* It follows from the root of epoch 0, while there is one. */
+	if (j->n_epochs > 0 && (joined.n_keys == 0 || list[0]->number != 0) &&
+	    cluster_anchor_key(j->o->cluster, &anchor)) {
+		memcpy(key[j->n_epochs].b, anchor.b, sizeof anchor.b);
+		k256_secret_wipe(&anchor);
+		devproof__kms__v1__epoch_key__init(&item[j->n_epochs]);
+		item[j->n_epochs].number = UINT64_MAX;
+		item[j->n_epochs].wrap_key =
+		    msg_bytes(key[j->n_epochs].b, sizeof key->b);
+		list[joined.n_keys++] = &item[j->n_epochs];
 	}
 	joined.keys = list;
 	m.id = j->request->id;

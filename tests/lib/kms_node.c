@@ -187,6 +187,7 @@ open_service(struct kms_node *n, struct kms_world *w)
 		.gate = n->gate,
 		.view = n->view,
 		.anchor = n->anchor,
+		.registry = n->registry,
 		.self = n->self,
 		.verifier = w->verifier,
 		.cx = &n->cx,

@@ -116,6 +116,17 @@ put_slot(struct buf *b, const char *slot)
 	put_word(b, word);
 }
 
+static void
+put_signer(struct buf *b, const uint8_t address[static 20], uint64_t other)
+{
+	static const uint8_t zero[20];
+
+	if (other == 0 || memcmp(address, zero, sizeof zero) == 0)
+		put_u64(b, other);
+	else
+		cr_assert_eq(abi_put_address(b, address, ABI_MAX), ERR_OK);
+}
+
 void
 kms_world_anchor(struct kms_world *w)
 {
@@ -126,7 +137,8 @@ kms_world_anchor(struct kms_world *w)
 	cr_assert_eq(abi_put_address(&b, kms_world_contract, ABI_MAX), ERR_OK);
 	put_u64(&b, 0xbbbb); /* owner */
 	put_u64(&b, v->wait_s);
-	put_u64(&b, v->at.generation != 0 ? 0xcccc : 0); /* signer */
+	/* Somebody's, if no genesis has named one. */
+	put_signer(&b, v->signer, v->at.generation != 0 ? 0xcccc : 0);
 	put_u64(&b, 0);
 	put_u64(&b, v->at.generation);
 	put_u64(&b, v->at.index);
@@ -189,6 +201,7 @@ kms_world_open(struct kms_world *w, const struct cluster_genesis *g,
     const uint8_t incarnation[static INCARNATION_ID_LEN])
 {
 	w->anchor.at = g->anchor;
+	memcpy(w->anchor.signer, g->signer, sizeof w->anchor.signer);
 	memcpy(w->anchor.opener, incarnation, INCARNATION_ID_LEN);
 	kms_world_anchor(w);
 	kms_world_root(w, &g->pub.k256);

@@ -1,4 +1,4 @@
-/* Wrapping keys on the sealed disk: what the disk says is refused unless it
+/* Wrapping keys on the sealed disk, and when they open something: what the disk says is refused unless it
  * opens its own roots, and what the ledger says decides what is kept. */
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ end(void)
 	store_close(c->store);
 	keyring_free(c->o.keyring);
 	core_free(c->core);
-	secret_free(c->wrap);
+	keystore_free(c);
 	free(c);
 }
 
@@ -248,7 +248,13 @@ Test(keystore, kept)
 	cr_assert_eq(keystore_load(c), ERR_OK);
 	cr_assert(cluster_wrap_key(c, 0, &got));
 	cr_assert_arr_eq(got.b, key.b, 32);
+	/* The disk alone opens nothing. */
+	keystore_adopt(c);
+	cr_assert_not(keyring_has(c->o.keyring, 0));
+	log_epoch();
+	keystore_adopt(c);
 	cr_assert(keyring_has(c->o.keyring, 0));
+	cr_assert(c->saved_wrap[0]);
 }
 
 /* The ledger's epoch 0 is another: a key from the disk of another cluster is
@@ -256,7 +262,7 @@ Test(keystore, kept)
 Test(keystore, of_another_cluster)
 {
 	struct epoch_roots *other = NULL;
-	struct wrap_key mine = key, got;
+	struct wrap_key got;
 
 	cr_assert_eq(put(&key), ERR_OK);
 	cr_assert_eq(epoch_roots_generate(&other, 0), ERR_OK);
@@ -267,8 +273,7 @@ Test(keystore, of_another_cluster)
 	log_epoch();
 	/* As if the contract had named the other root: ours are dropped. */
 	keyring_drop(c->o.keyring, 0);
-	cr_assert(cluster_wrap_key(c, 0, &got));
-	cr_assert_arr_eq(got.b, mine.b, 32);
+	cr_assert_not(cluster_wrap_key(c, 0, &got));
 	keystore_adopt(c);
 	cr_assert_not(cluster_wrap_key(c, 0, &got));
 	cr_assert_not(keyring_has(c->o.keyring, 0));
@@ -316,4 +321,126 @@ Test(keystore, no_disk)
 	cr_assert_not(cluster_wrap_key(c, 0, &got));
 	c->store = s;
 	cr_assert_eq(saved(), 0);
+}
+
+/* ---- epochs that end ---- */
+
+/* What the registry says, at block `n`: epoch 0 in that state. */
+static void
+registry_says_state(uint64_t n, enum registry_status s)
+{
+	static struct registry_state v;
+	struct chain_block at = { .number = n };
+	struct core_event e = { .kind = CORE_REGISTRY,
+		.registry = { .state = &v, .block = &at } };
+
+	v = (struct registry_state){ .n_epochs = 2, .active = 1 };
+	v.epoch[0].status = s;
+	v.epoch[0].k256 = epoch.u.epoch.pub.k256;
+	v.epoch[1].number = 1;
+	v.epoch[1].status = REGISTRY_ACTIVE;
+	step(&e);
+}
+
+/* While a registry is configured and was not read, the disk opens nothing;
+ * a node that has it hands nothing over. */
+Test(keystore, registry_comes_first)
+{
+	struct registry *some = (struct registry *)(uintptr_t)1; /* not used */
+	struct wrap_key got;
+
+	c->o.registry = some;
+	cr_assert_eq(
+	    keystore_hold(c, &key, &epoch.u.epoch.pub, epoch.u.epoch.wrapped),
+	    ERR_OK);
+	log_epoch();
+	keystore_adopt(c);
+	cr_assert_not(keyring_has(c->o.keyring, 0));
+	cr_assert_not(cluster_wrap_key(c, 0, &got));
+	cr_assert_null(keystore_kept(c));
+	registry_says_state(1, REGISTRY_ACTIVE);
+	keystore_adopt(c);
+	cr_assert(keyring_has(c->o.keyring, 0));
+	cr_assert(cluster_wrap_key(c, 0, &got));
+	cr_assert_not_null(keystore_kept(c));
+}
+
+/* A destroyed epoch goes from memory and disk, and an old disk that has it
+ * does not open it, with a ledger or without one.  The anchor's key stays. */
+Test(keystore, destroyed)
+{
+	uint8_t value[VALUE_LEN], name[8] = { 0 };
+	struct k256_secret anchor, again;
+	struct wrap_key got;
+
+	cr_assert_eq(put(&key), ERR_OK);
+	log_epoch();
+	registry_says_state(1, REGISTRY_ACTIVE);
+	keystore_adopt(c);
+	cr_assert(cluster_anchor_key(c, &anchor));
+	cr_assert_eq(saved(), 1);
+	registry_says_state(2, REGISTRY_DESTROYED);
+	keystore_adopt(c);
+	cr_assert_not(keyring_has(c->o.keyring, 0));
+	cr_assert_not(cluster_wrap_key(c, 0, &got));
+	cr_assert_eq(saved(), 0);
+	cr_assert(cluster_anchor_key(c, &again));
+	for (int ledger = 0; ledger < 2; ledger++) {
+		make_value(value);
+		write_record(name, 8, value, VALUE_LEN);
+		end();
+		begin();
+		cr_assert_eq(keystore_load(c), ERR_OK);
+		cr_assert(c->has_wrap[0]);
+		if (ledger)
+			log_epoch();
+		registry_says_state(3, REGISTRY_DESTROYED);
+		cr_assert_not(keyring_has(c->o.keyring, 0));
+		keystore_adopt(c);
+		cr_assert_not(keyring_has(c->o.keyring, 0));
+		cr_assert_eq(saved(), 0);
+	}
+	/* It came from the disk, where it is by itself. */
+	cr_assert(cluster_anchor_key(c, &again));
+	cr_assert_arr_eq(anchor.b, again.b, 32);
+}
+
+/* The anchor's key is the anchor's signer's, or it is not used. */
+Test(keystore, anchor_key_of_the_anchor)
+{
+	struct k256_secret other = { .b = { [31] = 5 } }, got;
+	struct k256_pub pub;
+
+	cr_assert_not(cluster_anchor_key(c, &got));
+	cr_assert_eq(put(&key), ERR_OK);
+	cr_assert(cluster_anchor_key(c, &got));
+	c->signer[0] = 1;
+	cr_assert_not(cluster_anchor_key(c, &got));
+	cr_assert_eq(keystore_put_anchor(c, &other), ERR_AUTH);
+	cr_assert_eq(k256_pubkey(&pub, &other), ERR_OK);
+	cr_assert_eq(k256_address(c->signer, &pub), ERR_OK);
+	cr_assert_eq(keystore_put_anchor(c, &other), ERR_OK);
+	cr_assert(cluster_anchor_key(c, &got));
+	cr_assert_arr_eq(got.b, other.b, 32);
+}
+
+/* A record of the anchor's key is one valid key, or the disk is refused. */
+Test(keystore, anchor_key_is_loaded_whole)
+{
+	uint8_t name[8], value[33] = { [31] = 7 };
+	struct k256_secret got;
+
+	memset(name, 0xff, sizeof name);
+	write_record(name, 8, value, 31);
+	cr_assert_eq(keystore_load(c), ERR_CORRUPT);
+	write_record(name, 8, value, 33);
+	cr_assert_eq(keystore_load(c), ERR_CORRUPT);
+	value[31] = 0;
+	write_record(name, 8, value, 32);
+	cr_assert_eq(keystore_load(c), ERR_CORRUPT);
+	value[31] = 7;
+	write_record(name, 8, value, 32);
+	cr_assert_eq(keystore_load(c), ERR_OK);
+	cr_assert(cluster_anchor_key(c, &got));
+	cr_assert_arr_eq(got.b, value, 32);
 }
