@@ -16,8 +16,10 @@ holds_roots(const struct cluster *c)
 	for (uint64_t n = 0; n < ledger_n_epochs(l); n++) {
 		const struct ledger_epoch *ep = ledger_epoch(l, n);
 
-		if (ep->state != LEDGER_EPOCH_ACTIVE &&
-		    ep->state != LEDGER_EPOCH_TAINTED)
+		/* The registry may be seen to end one before the log does. */
+		if ((ep->state != LEDGER_EPOCH_ACTIVE &&
+			ep->state != LEDGER_EPOCH_TAINTED) ||
+		    !core_epoch_open(c->core, n))
 			continue;
 		return (n > 0 || keystore_confirmed(c)) &&
 		    keystore_may_open(c, n) && keyring_has(c->o.keyring, n);
