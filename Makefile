@@ -130,9 +130,9 @@ fuzz-one:
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
-.PHONY: test check check-asan test-bins forge-build demo lint bench
+.PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
-    $(CLUSTER_BINS)
+    $(B)/releases $(CLUSTER_BINS)
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -167,6 +167,10 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
     tests/lib/counter_client.c tests/lib/history.c
 $(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+# An app that asks for its keys all the time, beside a rotation.
+$(B)/releases: $(call obj,tests/load/releases.c tests/lib/app_cvm.c) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 HOURS ?= 1
