@@ -163,6 +163,10 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 	$(MAKE) -s -j2 all forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo.sh
 
+demo-rotate: deps ## the root rotated by a vote, twice (KEEP=1 as above)
+	$(MAKE) -s -j2 all $(B)/kmsd-disclose forge-build
+	B=$(B) KEEP=$(KEEP) deploy/demo-rotate.sh
+
 # Clients of the counters, and the check of what they were told.
 CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \
     tests/lib/counter_client.c tests/lib/history.c

@@ -159,6 +159,7 @@ lab_app_make(struct lab_app **out, const struct ctl *c, struct lab *l,
 	struct lab_app *a = &l->app[l->n_apps];
 	struct refusal why = { .code = REASON_NONE };
 	char path[LAB_PATH_MAX];
+	struct anchor_state anchor;
 	struct k256_pub root;
 	struct contract k;
 	enum ctl_exit rc;
@@ -188,9 +189,10 @@ lab_app_make(struct lab_app **out, const struct ctl *c, struct lab *l,
 		memcpy(a->app_id, a->compose_hash, sizeof a->app_id);
 	}
 	lab_contract(&k, l);
-	if ((e = contract_root(&root, &k, &why)) != ERR_OK)
+	if ((e = contract_root(&root, &k, &why)) != ERR_OK ||
+	    (e = contract_anchor(&anchor, &k, &why)) != ERR_OK)
 		return ctl_denied(c, "the root on chain", e, &why);
-	e = lab_write_agent(l, a, &root, w->boot_deadline_s);
+	e = lab_write_agent(l, a, &root, anchor.signer, w->boot_deadline_s);
 	if (e == ERR_OK) {
 		l->n_apps++;
 		e = lab_save(l);

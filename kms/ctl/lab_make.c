@@ -400,10 +400,11 @@ lab_add_node(struct lab *l, const char *name, const char *host,
 
 enum err
 lab_write_agent(const struct lab *l, const struct lab_app *a,
-    const struct k256_pub *root, unsigned boot_deadline_s)
+    const struct k256_pub *root, const uint8_t anchor_signer[static 20],
+    unsigned boot_deadline_s)
 {
 	char dir[LAB_PATH_MAX], path[LAB_PATH_MAX], pccs[CONTRACT_URL_MAX],
-	    id[41], kms[41], root_hex[67];
+	    id[41], kms[41], root_hex[67], registry[160] = "";
 	struct buf y = { 0 };
 	enum err e = ERR_OK;
 
@@ -414,6 +415,14 @@ lab_write_agent(const struct lab *l, const struct lab_app *a,
 	hex_encode(id, a->app_id, 20);
 	hex_encode(kms, l->kms, 20);
 	hex_encode(root_hex, root->b, sizeof root->b);
+	if (l->n_members > 0) {
+		char at[41], signer[41];
+
+		(void)snprintf(registry, sizeof registry,
+		    "  registry: '0x%s'\n  anchor_signer: ['0x%s']\n",
+		    hex_encode(at, l->registry, 20),
+		    hex_encode(signer, anchor_signer, 20));
+	}
 	e = buf_printf(&y,
 	    "tee:\n"
 	    "  simulated: true\n"
@@ -428,11 +437,12 @@ lab_write_agent(const struct lab *l, const struct lab_app *a,
 	    "  chain_id: %" PRIu64 "\n"
 	    "  contract: '0x%s'\n"
 	    "  root: '%s'\n"
+	    "%s"
 	    "  attempt_timeout_s: 10\n"
 	    "  boot_deadline_s: %u\n"
 	    "  urls:\n",
 	    l->dir, a->host, l->dir, a->image, dir, dir, dir, id, l->chain_id,
-	    kms, root_hex, boot_deadline_s);
+	    kms, root_hex, registry, boot_deadline_s);
 	for (unsigned i = 0; e == ERR_OK && i < l->n_nodes; i++)
 		if (l->node[i].listed)
 			e = buf_printf(&y, "    - 'tcp://127.0.0.1:%u'\n",

@@ -34,9 +34,11 @@ enum err lab_write_node(const struct lab *l, const struct lab_node *n,
     const struct lab_node_wishes *w);
 enum err lab_write_listed(const struct lab *l, const struct lab_node *n);
 
-/* lab_write_agent writes agent.yaml of an app, which pins the root. */
+/* lab_write_agent writes agent.yaml of an app, which pins the root, and, in a
+ * cluster with a registry, that, and who signs in an emergency. */
 enum err lab_write_agent(const struct lab *l, const struct lab_app *a,
-    const struct k256_pub *root, unsigned boot_deadline_s);
+    const struct k256_pub *root, const uint8_t anchor_signer[static 20],
+    unsigned boot_deadline_s);
 
 /* lab_remove deletes a simulated cluster's folder; the caller has made sure
  * that nothing of it runs. */

@@ -73,7 +73,8 @@ Test(ctl_lab, configurations, .timeout = 60)
 	}
 	lab_path(path, l, "apps/web");
 	cr_assert_eq(file_mkdirs(path), ERR_OK);
-	cr_assert_eq(lab_write_agent(l, &app, &root, 9), ERR_OK);
+	cr_assert_eq(
+	    lab_write_agent(l, &app, &root, (uint8_t[20]){ 7 }, 9), ERR_OK);
 	lab_path(path, l, "apps/web/agent.yaml");
 	cr_assert_eq(config_load(c, path, why), ERR_OK, "%s", why);
 	cr_assert_eq(c->n_kms_urls, 3);
