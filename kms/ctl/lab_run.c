@@ -23,10 +23,10 @@
 /* Long enough for a node of a lab to see an announcement at a final block
  * and to veto it. */
 #define ANCHOR_WAIT "DEPLOY_ANCHOR_WAIT=12"
-/* Hours, that `sim time` passes at once; evidence of a root's holders ages in
- * real ones. */
+/* Hours, that `sim time` passes at once; the veto window is long enough for
+ * the council to veto a root. */
 #define REGISTRY_WAITS \
-	"DEPLOY_NOTICE=7200", "DEPLOY_VETO_WINDOW=3600", \
+	"DEPLOY_NOTICE=3600", "DEPLOY_VETO_WINDOW=10800", \
 	    "DEPLOY_HOLDERS_AGE=600"
 /* Nodes may still be starting: only a refusal that lasts counts. */
 #define REFUSED_MS 2000

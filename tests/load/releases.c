@@ -6,7 +6,7 @@
  * a failure.  A node that is gone is not: the next one is asked, as agents do;
  * if none answers for TIMEOUT_MS, that is.  Prints
  *   {"releases", "failed", "moves": to another node, "epochs": {"0": n, ...},
- *    "longest_ms", "why"} */
+ *    "longest_ms", "why": of the last move} */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ struct load {
 	unsigned url; /* of the node it leads to */
 	uint64_t asked, releases, failed, moves, longest_ms;
 	uint64_t by_epoch[EPOCHS];
-	struct refusal why; /* of the last failure */
+	struct refusal why; /* of the last move, or failure */
 };
 
 static void
@@ -101,9 +101,9 @@ one_release(struct load *l)
 		hang_up(l);
 		l->url = (l->url + 1) % l->cvm->config.n_kms_urls;
 		l->moves++;
+		l->why = why;
 		if (took > TIMEOUT_MS) {
 			l->failed++;
-			l->why = why;
 			break;
 		}
 		(void)nanosleep(
@@ -128,7 +128,8 @@ tell(const struct load *l)
 		(void)printf("%s\"%u\":%" PRIu64, comma, i, l->by_epoch[i]);
 		comma = ",";
 	}
-	(void)printf("},\"why\":\"%s\"}\n", reason_label(l->why.code));
+	(void)printf("},\"why\":\"%s\",\"detail\":\"%.100s\"}\n",
+	    reason_label(l->why.code), l->why.detail);
 }
 
 int
