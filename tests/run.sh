@@ -100,10 +100,6 @@ while [ $# -gt 0 ]; do
 		    "$2/tests/cluster/sim" --plain --schedules 1000 --seed 1
 		shift 3
 		;;
-	script)
-		B=$2 run_tap "$(basename "$3" .sh)" timeout -k 30 900 bash "$3"
-		shift 3
-		;;
 	chaos)
 		echo "chaos ($2)"
 		run_tap "chaos, $3 runs" timeout -k 60 $((120 + $3 * 60)) \

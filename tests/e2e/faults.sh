@@ -2,138 +2,14 @@
 # Goal of this test: a cluster of three whose nodes are killed, frozen, cut
 # off, filled up and de-listed loses no acknowledged count, tells nothing old,
 # and serves again without a human (raft-nng-rollback.md T11, T14, T16 to
-# T18).  An app's counter is the witness: each increment names the value before
-# it, so one that was lost or done twice shows.
-. "$(dirname -- "$0")/scenario.sh"
-c=$work/c
-# Polling hides what is said; what ends the test is said all the same.
-exec 3>&1
-die() {
-	echo "not ok - $*" >&3
-	exit 1
-}
-extra=() tmpfs=
-cleanup() {
-	local rc=$? p
-	exec >&3
-	for p in "${extra[@]}"; do kill -KILL "$p" 2>/dev/null || true; done
-	for p in kms0 kms1 kms2; do signal CONT $p 2>/dev/null || true; done
-	[ -z "$tmpfs" ] || { "$kmsctl" sim kill "$c" "$tmpfs" >/dev/null 2>&1
-		umount "$c/kms/$tmpfs/data/db" || true; }
-	return "$rc"
-}
-# shellcheck disable=SC2015 # finish looks at what cleanup returns, and exits
-trap 'cleanup && finish || finish' EXIT
-
-now() { date +%s%3N; }
-pid_of() { awk '{ print $1 }' "$c/run/$1.pid"; }
-signal() { kill -"$1" "$(pid_of "$2")"; } # SIGNAL NODE
-admin() {
-	jq -r --arg n "$1" '.nodes[] | select(.name == $n) |
-	    "http://127.0.0.1:\(.admin_port)"' "$c/sim.json"
-}
-port_of() {
-	jq -r --arg n "$1" '.nodes[] | select(.name == $n) | .listen_port' \
-	    "$c/sim.json"
-}
-page() { curl -sf -m 3 "$(admin "$1")/status"; }
-says() { page "$1" | jq -e "$2" >/dev/null; } # NODE jq-expression
-# within SECONDS command...: polls; the words only if it fails.
-within() {
-	local end=$(($(now) + $1 * 1000))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(now)" -lt $end ] || { "$@" || die "never: $*"; return 0; }
-		sleep 0.1
-	done
-}
-probe() { "$kmsctl" sim probe "$c" "$@" --json 2>/dev/null || true; }
-field() { jq -r ".$1 // empty"; }
-leader() { # of those that a quorum confirms
-	local n
-	for n in kms0 kms1 kms2; do
-		! says $n '.cluster.fresh and .cluster.leader == .slot' \
-		    2>/dev/null || { echo $n; return 0; }
-	done
-	return 1
-}
-find_leader() { within 30 leader; leader; }
-others() { for n in kms0 kms1 kms2; do [ $n = "$1" ] || echo $n; done; }
-other() { others "$1" | sed -n 1p; }
-all_ready() {
-	local n
-	for n in kms0 kms1 kms2; do
-		says $n '.phase == "ready" and .cluster.fresh and
-		    .cluster.voters == 3' || return 1
-	done
-}
-agree() { # one state on all three
-	all_ready && [ "$(for n in kms0 kms1 kms2; do
-		page $n | jq -c '[.digest, .digest_index]'
-	done | sort -u | wc -l)" = 1 ]
-}
-
-# The counter.  `acked` is what a client was told last; `unknown` is 1 if an
-# increment since then may be in.  Each names `acked`, so one is the most.
-acked=0 unknown=0
-count_at() { # NODE [TIMEOUT_MS]: one increment; fails if it was refused
-	local a v
-	a=$(probe "$1" increment --expected "$acked" --timeout "${2:-8000}")
-	case $(field ok <<<"$a"):$(field reason <<<"$a") in
-	true:*)
-		v=$(field value <<<"$a")
-		if [ "$(jq .matched <<<"$a")" = true ]; then
-			[ "$v" -eq $((acked + 1)) ] || die "$acked, then $v"
-		else
-			# An unknown one is in, perhaps; nothing else may be.
-			[ "$v" -ge "$acked" ] &&
-			    [ "$v" -le $((acked + unknown)) ] ||
-			    die "the counter is $v, a client was told $acked"
-		fi
-		acked=$v unknown=0
-		;;
-	*:not_ready | *:no_leader | *:not_member | *:fenced | *:busy) return 1 ;;
-	*:contract_* | *:chain_* | *:self_denied | *:evicted) return 1 ;;
-	*) # not known, or nobody answered
-		unknown=1
-		return 1
-		;;
-	esac
-}
-count_any() { # NODE...
-	local n
-	for n; do ! count_at "$n" || return 0; done
-	return 1
-}
-count() { # N NODE...
-	local i n=$1
-	shift
-	for i in $(seq "$n"); do within 30 count_any "$@"; done
-}
-reads_at() { # NODE: has all that was acknowledged
-	local v
-	v=$(probe "$1" read | field value)
-	[ -n "$v" ] && [ "$v" -ge "$acked" ] &&
-	    [ "$v" -le $((acked + unknown)) ]
-}
-whole() { # what...: all are back, agree, and nothing is lost
-	local n
-	within 60 all_ready
-	within 30 count_any kms0 kms1 kms2
-	within 30 agree
-	for n in kms0 kms1 kms2; do
-		within 20 reads_at $n
-	done
-	held "$* (counter $acked)"
-}
-
+# T18).
+. "$(dirname -- "$0")/witness.sh"
 # ---- a cluster; kms0's lines to the others can be cut -----------------------
 quiet "$kmsctl" sim init "$c"
 line=()
 cut_able() { # NODE PEER: its line to the peer leads through a relay
 	local p
-	p=$(node -e 'const s = require("net").createServer().listen(0,
-	    "127.0.0.1", () => { console.log(s.address().port); s.close() })')
+	p=$(free_port)
 	"$kmsctl" sim relay "$c" "$p" "$(port_of "$2")" >/dev/null 2>&1 &
 	line+=($!)
 	extra+=($!)
@@ -155,7 +31,7 @@ t=$(now)
 # shellcheck disable=SC2046
 count 1 $(others "$l")
 t=$(($(now) - t))
-[ $t -lt 10000 ] || die "$t ms from kill -9 of the leader to the next count"
+[ $t -lt "$(slow 10000)" ] || die "$t ms from kill -9 of the leader to the next count"
 held "kill -9 of the leader: the next count $t ms later"
 quiet "$kmsctl" sim start "$c" "$l"
 for n in $(others "$l"); do
@@ -216,18 +92,6 @@ done
 whole "each follower was frozen for 2 s"
 
 # ---- a partition ---------------------------------------------------------------
-lead_by() { # NODE: until it leads
-	local l
-	for _ in $(seq 12); do
-		l=$(find_leader)
-		[ "$l" != "$1" ] || return 0
-		signal STOP "$l"
-		within 30 leader
-		signal CONT "$l"
-		within 30 all_ready
-	done
-	die "$1 does not become the leader"
-}
 lead_by kms0
 for p in "${line[@]}"; do kill -STOP "$p"; done
 t=$(now)
@@ -247,22 +111,39 @@ whole "the lines are there again, with what was under way"
 # ---- disks ------------------------------------------------------------------------
 n=$(other "$(find_leader)")
 quiet "$kmsctl" sim kill "$c" "$n"
-if mount -t tmpfs -o size=384k,mode=0700 none "$c/kms/$n/data/db" 2>/dev/null; then
-	tmpfs=$n
-	quiet "$kmsctl" sim start "$c" "$n"
-	dd if=/dev/zero of="$c/kms/$n/data/db/full" bs=4k 2>/dev/null || true
+# A disk of 384 KiB, in a mount namespace that ends with its last process.
+mine=() # beside the namespace of mounts
+[ "$(id -u)" = 0 ] || mine=(--user)
+small_disk() { # NODE; sets `disk`
+	unshare --mount "${mine[@]/--user/--map-root-user}" sh -c '
+	    mount -t tmpfs -o size=384k,mode=0700 none "$1" && echo ready &&
+	    exec sleep 3600' sh "$c/kms/$1/data/db" >"$work/disk" 2>&1 &
+	disk=$!
+	extra+=("$disk")
+	for _ in $(seq 100); do
+		! grep -q ready "$work/disk" || return 0
+		kill -0 "$disk" 2>/dev/null || return 1
+		sleep 0.1
+	done
+	return 1
+}
+on_disk() {
+	nsenter --target "$disk" --mount ${mine[@]+"${mine[@]}" --preserve-credentials} "$@"
+}
+if small_disk "$n"; then
+	quiet on_disk "$kmsctl" sim start "$c" "$n"
+	on_disk dd if=/dev/zero of="$c/kms/$n/data/db/full" bs=4k 2>/dev/null || true
 	full() { count_any kms0 kms1 kms2 && says "$n" '.cluster.disk.failed'; }
 	within 60 full
 	held "disk full: $n says so" # shellcheck disable=SC2046
 	count 3 $(others "$n")
 	held "and the cluster counts on"
-	rm "$c/kms/$n/data/db/full"
+	on_disk rm "$c/kms/$n/data/db/full"
 	whole "there is room again, and it comes back by itself"
 	quiet "$kmsctl" sim kill "$c" "$n"
-	umount "$c/kms/$n/data/db"
-	tmpfs=
+	kill -KILL "$disk"
 else
-	echo "ok - disk full # skip mount is not allowed here"
+	echo "ok - disk full # skip no mount namespaces here"
 fi
 quiet "$kmsctl" sim start "$c" "$n"
 whole "with its older disk it is a member again"
@@ -295,7 +176,7 @@ t=$(now)
 two() { says "$l" '.cluster.voters == 2'; }
 within 30 two
 t=$(($(now) - t))
-[ $t -le 10000 ] || die "a de-listed node was a member for $t ms"
+[ $t -le "$(slow 10000)" ] || die "a de-listed node was a member for $t ms"
 held "a de-listed node is out $t ms after the block is final"
 a=$(probe "$n" keys)
 [ "$(field ok <<<"$a")" != true ] || die "a de-listed node gave keys"
@@ -317,7 +198,7 @@ until [ "$(probe "$n" keys | field ok)" = true ]; do
 	[ $(($(now) - t)) -lt 30000 ] || die "no release after SIGTERM"
 done
 t=$(($(now) - t))
-[ $t -le $((1000 + b)) ] || die "the next release came $t ms after SIGTERM"
+[ $t -le "$(slow $((1000 + b)))" ] || die "the next release came $t ms after SIGTERM"
 held "SIGTERM of the leader: the next release $t ms later ($b ms before)"
 t=$(now)
 # shellcheck disable=SC2046
