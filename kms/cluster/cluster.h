@@ -102,6 +102,9 @@ void cluster_checkpoint(struct cluster *c);
 /* A copy of the epochs' public halves for workers; the caller frees. */
 struct ledger_epoch *cluster_copy_epochs(const struct cluster *c, size_t *n);
 
+/* Its roots are here, and may be used. */
+bool cluster_has_roots(const struct cluster *c, uint64_t number);
+
 /* The wrapping key of an epoch, for a hand-over; false: not here.  Wipe it. */
 bool cluster_wrap_key(
     const struct cluster *c, uint64_t number, struct wrap_key *out);

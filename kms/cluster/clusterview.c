@@ -85,6 +85,13 @@ cluster_copy_epochs(const struct cluster *c, size_t *n)
 }
 
 bool
+cluster_has_roots(const struct cluster *c, uint64_t number)
+{
+	return keystore_has(c, number) && keystore_may_open(c, number) &&
+	    keyring_has(c->o.keyring, number);
+}
+
+bool
 cluster_genesis(const struct cluster *c, struct cluster_genesis *out)
 {
 	const struct ledger_epoch *ep = ledger_epoch(core_ledger(c->core), 0);

@@ -285,6 +285,9 @@ struct core_status {
 	uint64_t critical; /* highest critical index */
 	unsigned voters, learners, seats;
 	struct refusal waiting; /* why it is not a member, for people */
+	/* What the leader cannot do about roots, told last; NULL: nothing. */
+	const char *trouble;
+	uint64_t trouble_at; /* which epoch, or hand-over */
 	uint64_t rounds, applied_commands, forwarded, elections;
 };
 void core_status(const struct core *c, struct core_status *out);

@@ -260,6 +260,7 @@ void core_rotate_event(struct core *c, const struct core_event *e);
 void core_rotate_made(struct core *c, struct bytes command);
 void core_rotate_kept(struct core *c, const struct k256_pub *k);
 void core_rotate_tick(struct core *c);
+const char *core_rotate_trouble(const struct core *c, uint64_t *at);
 
 /* core_round.c */
 void core_round_begin(struct core *c);

@@ -34,6 +34,18 @@ trouble(struct core *c, const char *name, uint64_t at, const char *what)
 	    (unsigned long long)at, what);
 }
 
+const char *
+core_rotate_trouble(const struct core *c, uint64_t *at)
+{
+	const struct core_rotate *r = &c->rotate;
+	unsigned max = sizeof r->told / sizeof r->told[0];
+
+	if (r->n_told == 0 || !core_leads(c))
+		return NULL;
+	*at = r->told[(r->n_told - 1) % max].at;
+	return r->told[(r->n_told - 1) % max].name;
+}
+
 void
 core_rotate_event(struct core *c, const struct core_event *e)
 {

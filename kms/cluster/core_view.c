@@ -217,6 +217,7 @@ core_nodes(const struct core *c, struct core_node *out, size_t max)
 void
 core_status(const struct core *c, struct core_status *out)
 {
+	uint64_t trouble_at = 0;
 	struct core_status s = { .phase = c->phase,
 		.halt = c->halt,
 		.fenced = core_fenced(c, c->now),
@@ -228,6 +229,8 @@ core_status(const struct core *c, struct core_status *out)
 		.critical = ledger_critical_index(c->ledger),
 		.seats = c->view.n_seats,
 		.waiting = c->waiting,
+		.trouble = core_rotate_trouble(c, &trouble_at),
+		.trouble_at = trouble_at,
 		.rounds = c->rounds_done,
 		.applied_commands = c->applied_commands,
 		.forwarded = c->forwarded,

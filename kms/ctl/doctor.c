@@ -90,6 +90,8 @@ doctor_examine(const json_t *fleet)
 	    doctor_node(&d, n);
 	json_array_foreach(json_object_get(fleet, "nodes"), i, n)
 	    doctor_links(&d, n);
+	json_array_foreach(json_object_get(fleet, "nodes"), i, n)
+	    doctor_roots(&d, n);
 	doctor_cluster(&d);
 	return d.found;
 }

@@ -11,6 +11,7 @@
 #include "kms/service/admin.h"
 #include "kms/service/auditpage.h"
 #include "kms/service/clusterpage.h"
+#include "kms/service/epochpage.h"
 #include "kms/service/floors.h"
 #include "kms/service/genesispage.h"
 #include "kms/service/selfpage.h"
@@ -118,52 +119,6 @@ add_chain(json_t *root, const struct admin *a)
 			 : json_string(reason_label(l->chain_why.code)));
 }
 
-static const char *
-epoch_state_text(enum ledger_epoch_state s)
-{
-	switch (s) {
-	case LEDGER_EPOCH_PREPARED:
-		return "prepared";
-	case LEDGER_EPOCH_ACTIVE:
-		return "active";
-	case LEDGER_EPOCH_TAINTED:
-		return "tainted";
-	case LEDGER_EPOCH_DESTROYED:
-		return "destroyed";
-	}
-	return "?";
-}
-
-static json_t *
-epoch_json(const struct ledger_epoch *ep)
-{
-	const struct epoch_public *p = &ep->pub;
-	json_t *o = json_object();
-	uint8_t spki[P256_SPKI_LEN], hash[32], address[20] = { 0 };
-
-	(void)!p256_spki(spki, &p->ca);
-	sha256(hash, spki, sizeof spki);
-	(void)!k256_address(address, &p->k256);
-	(void)!json_set_u64(o, "number", p->number);
-	(void)!json_set_hex(o, "k256_pub", p->k256.b, 33);
-	(void)!json_set_hex(o, "address", address, 20);
-	(void)!json_set_hex(o, "ca_spki_sha256", hash, 32);
-	(void)!json_set_str(o, "state", epoch_state_text(ep->state));
-	return o;
-}
-
-static json_t *
-epochs_json(const struct admin *a)
-{
-	const struct ledger *l = core_ledger(cluster_core(a->o.cluster));
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < ledger_n_epochs(l); i++)
-		(void)json_array_append_new(
-		    list, epoch_json(ledger_epoch(l, i)));
-	return list;
-}
-
 /* The digest costs a pass over the state: not oftener than it is worth. */
 static void
 look_at_digest(struct admin *a)
@@ -229,7 +184,8 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	}
 	if (e != ERR_OK || (e = add_self(root, &a->look)) != ERR_OK ||
 	    (e = add_chain(root, a)) != ERR_OK ||
-	    (e = json_set_new(root, "epochs", epochs_json(a))) != ERR_OK ||
+	    (e = json_set_new(
+		 root, "epochs", epochpage_epochs(a->o.cluster))) != ERR_OK ||
 	    (e = json_set_new(root, "policy",
 		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
 	    (e = json_set_new(root, "eval_floors",

@@ -176,6 +176,32 @@ render_log(struct page *p, const struct metrics_cluster *c)
 }
 
 static void
+render_epochs(struct page *p, const struct metrics_cluster *c)
+{
+	head(p, "kms_epoch_state", "gauge",
+	    "1 prepared, 2 active, 3 tainted, 4 destroyed.");
+	for (uint64_t i = 0; p->e == ERR_OK && i < c->n_epochs; i++)
+		p->e = buf_printf(p->out,
+		    "kms_epoch_state{epoch=\"%" PRIu64 "\"} %u\n", i,
+		    c->epoch_state[i]);
+	head(p, "kms_epoch_here", "gauge",
+	    "1 when this node has the roots and may use them.");
+	for (uint64_t i = 0; p->e == ERR_OK && i < c->n_epochs; i++)
+		p->e = buf_printf(p->out,
+		    "kms_epoch_here{epoch=\"%" PRIu64 "\"} %d\n", i,
+		    c->epoch_here[i]);
+	counter(p, "kms_handovers_total", "Hand-overs of roots in the log.",
+	    c->handovers);
+	if (!c->has_registry)
+		return;
+	counter(p, "kms_handovers_recorded_total",
+	    "Those that the registry has.", c->handovers_recorded);
+	seconds(p, "kms_registry_age_seconds",
+	    "Since it read the registry of roots; -1: never.",
+	    c->registry_age_ms);
+}
+
+static void
 render_trust(struct page *p, const struct metrics_cluster *c)
 {
 	gauge(p, "kms_fresh", "1 when what it answers is known to be current.",
@@ -287,6 +313,7 @@ metrics_render(
 	if (g->cluster != NULL) {
 		render_log(&p, g->cluster);
 		render_trust(&p, g->cluster);
+		render_epochs(&p, g->cluster);
 		render_links(&p, g->cluster);
 	}
 	return p.e;

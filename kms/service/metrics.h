@@ -10,7 +10,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/reason.h"
-#include "kms/state/command.h"
+#include "kms/state/ledger.h"
 
 enum request_kind {
 	RQ_GET_META,
@@ -52,6 +52,12 @@ struct metrics_cluster {
 	uint64_t counters;
 	uint64_t commands; /* applied ones, whatever came of them */
 	uint64_t effective[COMMAND_LAST + 1]; /* by kind: those that did */
+	uint64_t n_epochs;
+	uint8_t epoch_state[LEDGER_MAX_EPOCHS]; /* enum ledger_epoch_state */
+	bool epoch_here[LEDGER_MAX_EPOCHS];
+	bool has_registry;
+	int64_t registry_age_ms; /* -1: never */
+	uint64_t handovers, handovers_recorded;
 	uint64_t links, links_connected, links_sessions;
 	uint64_t links_sent, links_dropped, links_bytes, links_received;
 };

@@ -193,6 +193,40 @@ finds_not(const char *who, const char *code)
 	json_decref(found);
 }
 
+/* ---- roots ---- */
+
+/* A registry of which the leader says that people are needed; one that cannot
+ * be read; and a ready node that lacks roots in use, but not ended ones. */
+Test(ctl_doctor, roots)
+{
+	static const char *const trouble[] = { "root_unknown",
+		"root_not_confirmed", "roots_lost", "handovers_lost" };
+	json_t *s = json_object_get(
+	    json_array_get(json_object_get(fleet, "nodes"), 0), "status");
+	json_t *c = json_object_get(s, "cluster");
+
+	finds_not("kms0", "registry");
+	finds_not("kms0", "no_roots");
+	for (size_t i = 0; i < sizeof trouble / sizeof trouble[0]; i++) {
+		set(c, "registry",
+		    json_pack("{s:s, s:i, s:n}", "trouble", trouble[i],
+			"trouble_at", 7, "error"));
+		finds("kms0", trouble[i], " 7");
+	}
+	set(c, "registry",
+	    json_pack("{s:n, s:s}", "trouble", "error", "chain_answer"));
+	finds("kms0", "registry", "chain_answer");
+	set(s, "epochs",
+	    json_pack("[{s:i, s:s, s:b}, {s:i, s:s, s:b}]", "number", 0,
+		"state", "destroyed", "here", 0, "number", 1, "state",
+		"prepared", "here", 0));
+	finds_not("kms0", "no_roots");
+	set(s, "epochs",
+	    json_pack("[{s:i, s:s, s:b}]", "number", 1, "state", "tainted",
+		"here", 0));
+	finds("kms0", "no_roots", "epoch 1");
+}
+
 /* ---- nonsense ---- */
 
 /* Whatever an answer holds, or lacks, nothing crashes and nothing is well. */

@@ -187,8 +187,23 @@ Test(metrics, values)
 		.links_dropped = 43,
 		.links_bytes = 44,
 		.links_received = 45 };
+	cluster.n_epochs = 2;
+	cluster.epoch_state[0] = LEDGER_EPOCH_DESTROYED;
+	cluster.epoch_state[1] = LEDGER_EPOCH_ACTIVE;
+	cluster.epoch_here[1] = true;
+	cluster.has_registry = true;
+	cluster.registry_age_ms = 1500;
+	cluster.handovers = 61;
+	cluster.handovers_recorded = 60;
 	cluster.effective[COMMAND_INCREMENT] = 51;
 	cluster.effective[COMMAND_LAST] = 52;
+	has("kms_epoch_state{epoch=\"0\"} 4");
+	has("kms_epoch_state{epoch=\"1\"} 2");
+	has("kms_epoch_here{epoch=\"0\"} 0");
+	has("kms_epoch_here{epoch=\"1\"} 1");
+	has("kms_handovers_total 61");
+	has("kms_handovers_recorded_total 60");
+	has("kms_registry_age_seconds 1.5");
 	has("kms_raft_generation 2");
 	has("kms_raft_term 7");
 	has("kms_raft_last_index 11");
