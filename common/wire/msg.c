@@ -100,8 +100,9 @@ request_ok(const KmsRequest *m)
 	case DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT:
 		return m->sign_cert->n_alt_names <= MAX_ALT_NAMES;
 	case DEVPROOF__KMS__V1__REQUEST__BODY_JOIN:
-		return peer_ok(
-		    m->join->slot, &m->join->incarnation, &m->join->signature);
+		return peer_ok(m->join->slot, &m->join->incarnation,
+			   &m->join->signature) &&
+		    m->join->n_want <= MAX_EPOCHS + 1;
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET:
 		return name_ok(m->counter_get->name, MAX_COUNTER_NAME + 1);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_INCREMENT:

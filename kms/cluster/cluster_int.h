@@ -58,6 +58,7 @@ struct handover {
 	bool got[LEDGER_MAX_EPOCHS];
 	struct wrap_key *key; /* owns: secret memory, n_epochs and one */
 	bool got_anchor; /* key[n_epochs] is the anchor's key */
+	bool lacks[LEDGER_MAX_EPOCHS], lacks_anchor;
 	struct refusal why;
 };
 
@@ -112,7 +113,8 @@ struct cluster {
 	struct making *made_roots; /* ... and made, not in the log yet */
 	/* Owns: under way, about an epoch and about hand-overs. */
 	struct registry_send *sending[2];
-	uint64_t next_handover_ms;
+	uint64_t next_handover_ms, handover_wait_ms;
+	uint64_t handover_of; /* the newest roots that it was begun for */
 	uint64_t floor_at_ms; /* when a floor was last proposed */
 
 	struct ticket {

@@ -162,7 +162,10 @@ forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
 	struct core_request *r = NULL;
 	struct command cmd;
 
-	if (command_parse(&cmd, m->body) != ERR_OK || !may_forward(cmd.kind)) {
+	/* What a node holds it says itself. */
+	if (command_parse(&cmd, m->body) != ERR_OK || !may_forward(cmd.kind) ||
+	    (cmd.kind == COMMAND_HELD &&
+		core_raft_id(cmd.u.held.incarnation) != from)) {
 		core_tell(c, true, "bad_message", "", "forwarded command");
 		return;
 	}

@@ -12,6 +12,7 @@
 #define DIAL_MS 15000 /* a TDX quote may take seconds */
 #define CALL_MS 10000
 #define RETRY_MS 1000
+#define RETRY_MAX_MS 5000 /* what nobody has may be lost */
 
 /* ---- on the worker ---- */
 
@@ -57,6 +58,7 @@ ask(struct handover *h, struct channel *ch)
 	KmsReply *reply = NULL;
 	struct buf request = { 0 }, answer = { 0 };
 	uint8_t sig[INCARNATION_SIG_LEN];
+	uint64_t want[LEDGER_MAX_EPOCHS + 1];
 	const struct cluster *c = h->c;
 	enum err e;
 
@@ -64,6 +66,12 @@ ask(struct handover *h, struct channel *ch)
 	if ((e = incarnation_sign(sig, c->o.incarnation, CHANNEL_KMS_PEER,
 		 c->self.slot, channel_handshake_hash(ch))) != ERR_OK)
 		return e;
+	join.want = want;
+	for (size_t i = 0; i < h->n_epochs; i++)
+		if (h->lacks[i])
+			want[join.n_want++] = i;
+	if (h->lacks_anchor)
+		want[join.n_want++] = KEYSTORE_ANCHOR;
 	join.slot = (char *)(uintptr_t)c->self.slot;
 	join.incarnation = msg_bytes(c->self.incarnation, INCARNATION_ID_LEN);
 	join.signature = msg_bytes(sig, sizeof sig);
@@ -128,7 +136,6 @@ after(uv_work_t *work, int status)
 	bool any = false;
 
 	c->handover = NULL;
-	c->next_handover_ms = clock_boot_ms() + RETRY_MS;
 	if (status == 0 && h->got_anchor && !c->stopping && !c->halted) {
 		memcpy(anchor.b, h->key[h->n_epochs].b, sizeof anchor.b);
 		any = keystore_put_anchor(c, &anchor) == ERR_OK;
@@ -142,6 +149,10 @@ after(uv_work_t *work, int status)
 			log_event(
 			    LOG_INFO, "keys_received", log_u64("epoch", i));
 		}
+	c->handover_wait_ms = any ? RETRY_MS : 2 * c->handover_wait_ms;
+	if (c->handover_wait_ms > RETRY_MAX_MS)
+		c->handover_wait_ms = RETRY_MAX_MS;
+	c->next_handover_ms = clock_boot_ms() + c->handover_wait_ms;
 	if (any)
 		keystore_adopt(c);
 	else if (!c->stopping && !c->halted && h->why.code != REASON_NONE)
@@ -154,14 +165,31 @@ after(uv_work_t *work, int status)
 
 /* The epochs of the ledger whose keys are not here. */
 static bool
-lacks_keys(const struct cluster *c)
+lacks_keys(const struct cluster *c, struct handover *h)
 {
 	const struct ledger *l = core_ledger(c->core);
+	bool any = false;
 
-	for (size_t i = 0; i < ledger_n_epochs(l); i++)
-		if (!keystore_has(c, i) && core_epoch_open(c->core, i))
-			return true;
-	return ledger_n_epochs(l) > 0 && !c->has_anchor_key;
+	for (size_t i = 0; i < ledger_n_epochs(l); i++) {
+		h->lacks[i] =
+		    !keystore_has(c, i) && core_epoch_open(c->core, i);
+		any |= h->lacks[i];
+	}
+	h->lacks_anchor = ledger_n_epochs(l) > 0 && !c->has_anchor_key;
+	return any || h->lacks_anchor;
+}
+
+/* A key that came to be since they were asked in vain may be there. */
+static void
+note_newest(struct cluster *c)
+{
+	uint64_t at = ledger_critical_index(core_ledger(c->core));
+
+	if (at == c->handover_of)
+		return;
+	c->handover_of = at;
+	c->handover_wait_ms = RETRY_MS;
+	c->next_handover_ms = 0;
 }
 
 /* The log has admitted this very incarnation. */
@@ -181,12 +209,17 @@ handover_begin(struct cluster *c)
 {
 	struct handover *h;
 
+	note_newest(c);
 	/* Who has just made a cluster is its only member. */
 	if (c->handover != NULL || c->stopping || c->halted ||
 	    core_phase(c->core) == CORE_GENESIS ||
 	    clock_boot_ms() < c->next_handover_ms || !admitted(c) ||
-	    !lacks_keys(c) || (h = calloc(1, sizeof *h)) == NULL)
+	    (h = calloc(1, sizeof *h)) == NULL)
 		return;
+	if (!lacks_keys(c, h)) {
+		free(h);
+		return;
+	}
 	h->c = c;
 	h->work.data = h;
 	h->epoch = cluster_copy_epochs(c, &h->n_epochs);

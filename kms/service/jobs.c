@@ -108,6 +108,24 @@ join_recorded(void *cookie, const struct cluster_outcome *o)
 	job_resume(j);
 }
 
+/* Who lacks a key that nobody has asks again and again: that is no hand-over,
+ * and nothing to record. */
+static bool
+has_wanted(const struct cluster *c, const Devproof__Kms__V1__Join *q)
+{
+	struct k256_secret anchor;
+	struct wrap_key key;
+	bool has = q->n_want == 0;
+
+	for (size_t i = 0; i < q->n_want && !has; i++)
+		has = q->want[i] == UINT64_MAX
+		    ? cluster_anchor_key(c, &anchor)
+		    : cluster_wrap_key(c, q->want[i], &key);
+	wrap_key_wipe(&key);
+	k256_secret_wipe(&anchor);
+	return has;
+}
+
 /* No hand-over without its record, and none to who is not a member. */
 enum err
 job_join_finish(struct job *j)
@@ -123,6 +141,9 @@ job_join_finish(struct job *j)
 	    memcmp(m->who.device_id, j->caller.boot.device_id, 32) != 0)
 		return refuse(&j->why, REASON_NOT_MEMBER,
 		    "the log has not admitted this incarnation");
+	if (!has_wanted(j->o->cluster, q))
+		return refuse(&j->why, REASON_NOT_READY,
+		    "none of the keys that it lacks is here");
 	j->epoch = j->n_epochs > 0 ? j->n_epochs - 1 : 0;
 	cmd.u.handover.epoch = j->epoch;
 	cmd.u.handover.to = m->who;
