@@ -170,6 +170,39 @@ say(uint64_t pin)
 	kms_world_block(&w);
 }
 
+struct entry {
+	uint64_t number;
+	struct anchor_point at;
+	enum ledger_epoch_state state;
+};
+
+static void
+read_entry(struct cluster *c, void *arg)
+{
+	struct entry *e = arg;
+	const struct ledger_epoch *ep =
+	    ledger_epoch(core_ledger(cluster_core(c)), e->number);
+
+	e->at.index = ep->index;
+	e->state = ep->state;
+	cr_assert(
+	    engine_hash(core_engine(cluster_core(c)), ep->index, e->at.hash));
+}
+
+/* The log follows: its entry is anchored, and the registry uses it. */
+static void
+follows(uint64_t number)
+{
+	struct entry e = { .number = number, .at = { .generation = 1 } };
+
+	kms_node_do(node, read_entry, &e);
+	w.anchor.at = e.at;
+	kms_world_anchor(&w);
+	kms_world_block(&w);
+	KMS_UNTIL((
+	    kms_node_do(node, read_entry, &e), e.state == LEDGER_EPOCH_ACTIVE));
+}
+
 static void
 refused(int epoch, enum reason code, const char *words)
 {
@@ -578,6 +611,7 @@ Test(service_epochs, agent)
 	say(0);
 	agent_denied(NULL, REASON_EPOCH_CLOSED, "only by number");
 	agent_gets(&zero, 0);
+	follows(1); /* or the node would have nothing in use */
 	registry_says_status(&w.registry, 0, REGISTRY_DESTROYED);
 	say(1);
 	agent_denied(&zero, REASON_EPOCH_CLOSED, "destroyed");
