@@ -119,6 +119,14 @@ verified() {
 	[ "$(jq -r .epoch "$work/out")" = "$2" ] || die "verify.mjs: not of epoch $2"
 	held "$1: key -> app key -> root of epoch $2 -> registry (kmsctl; noble and viem)"
 }
+# offline APP OPTION...: the same without a chain, from the root of epoch 0 and
+# the certificates that the registry has kept.
+offline() {
+	"$kmsctl" rotate certificates --sim "$dir" --json >"$work/certificates"
+	key "$1" >"$work/key"
+	"$kmsctl" verify key --file "$work/key" --app "$(app_id "$1")" \
+	    --root "$root0" --certificates "$work/certificates" "${@:2}"
+}
 app_id() {
 	"$kmsctl" sim status "$dir" --json |
 	    jq -r --arg n "$1" '.apps[] | select(.app == $n) | .app_id'
@@ -148,7 +156,7 @@ finish() {
 		fi
 	fi
 	# They hold keys.
-	rm -f "$work/key" "$work/err" "$work/disclosed"
+	rm -f "$work/key" "$work/err" "$work/disclosed" "$work/certificates"
 	if [ "$rc" -eq 0 ] && [ -n "$KEEP" ]; then
 		exit 0
 	fi
@@ -195,6 +203,8 @@ reg=$(jq -r .registry_contract "$work/out")
 quiet "$kmsctl" sim app "$dir" old --host app0
 wait_for 20 '.active == 0 and (.nodes | map(select(.phase == "ready")) | length) == 3' "epoch 0"
 old=$(secret old)
+root0=$("$kmsctl" kms info --sim "$dir" --json | jq -r .k256_pub)
+signer=$("$kmsctl" anchor status --sim "$dir" --json | jq -r .signer.address)
 held "registry $reg, epoch 0 active; app old has a key of epoch 0"
 
 title "A rotation is proposed; each mistake is refused before it costs gas"
@@ -229,6 +239,8 @@ epoch_is old 0 || die "the old app was moved"
 held "old: the same key as before, of epoch 0"
 quiet "$kmsctl" sim app "$dir" new --host app1
 verified new 1
+quiet offline new
+held "new, offline: its root is certified by the root of epoch 0 that one pinned"
 verified old 0
 
 title "The old app's owner moves its pin: old data with epoch 0, new with 1"
@@ -268,6 +280,10 @@ quiet "$kmsctl" rotate pin new 2 --sim "$dir" --wait-final
 until_true 60 epoch_is old 2 || die "old is not at epoch 2"
 until_true 60 epoch_is new 2 || die "new is not at epoch 2"
 held "both owners moved on; both agents followed"
+verified new 2
+refused "emergency" offline new
+quiet offline new --anchor-signer "$signer"
+held "offline it takes the anchor's signer, $signer"
 
 title "Epoch 0 is retired, and destroyed for good"
 refused "has no end" "$kmsctl" rotate destroy 0 --sim "$dir" --member 0

@@ -5,87 +5,19 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/hex.h"
-#include "common/base/limits.h"
-#include "common/eth/rpc.h"
 #include "kms/ctl/admin.h"
 #include "kms/ctl/audit.h"
 #include "kms/ctl/gov.h"
 #include "kms/ctl/lab.h"
+#include "kms/ctl/logs.h"
 
 #define TIMEOUT_MS 10000
 #define NODES_MAX 15
-#define BLOCKS 10000u /* asked for at a time */
 
-/* One stretch of blocks; ERR_LIMIT: more than an endpoint tells at once. */
 static enum err
-read_blocks(struct audit_chain *c, const struct contract *k, uint64_t from,
-    uint64_t to, struct refusal *why)
+take_log(void *cookie, const json_t *log)
 {
-	struct rpc_request rq = { .url = k->rpc,
-		.method = "eth_getLogs",
-		.timeout_ms = TIMEOUT_MS,
-		.max_reply = LIMIT_RPC_REPLY };
-	struct buf params = { 0 };
-	struct rpc_reply r = { 0 };
-	const json_t *log;
-	char hex[41];
-	size_t i;
-	enum err e = buf_printf(&params,
-	    "[{\"address\":\"0x%s\",\"fromBlock\":\"0x%" PRIx64
-	    "\",\"toBlock\":\"0x%" PRIx64 "\",\"topics\":%s}]",
-	    hex_encode(hex, k->registry, 20), from, to, audit_topics);
-
-	if (e != ERR_OK)
-		goto done;
-	rq.params = (char *)params.p;
-	rpc_all(&r, &rq, 1);
-	if (r.err == ERR_LIMIT || (r.err == ERR_DENIED && to > from)) {
-		e = ERR_LIMIT;
-		goto done;
-	}
-	if (r.err != ERR_OK || !json_is_array(r.result)) {
-		e = refuse(why, REASON_CHAIN_UNREACHABLE, "%s: eth_getLogs %s",
-		    k->rpc, r.message[0] != '\0' ? r.message : err_text(r.err));
-		goto done;
-	}
-	json_array_foreach(r.result, i, log)
-	{
-		if ((e = audit_chain_log(c, log)) != ERR_OK) {
-			e = refuse(
-			    why, REASON_CHAIN_ANSWER, "an event is malformed");
-			break;
-		}
-	}
-done:
-	rpc_reply_fini(&r);
-	buf_fini(&params);
-	return e;
-}
-
-/* Smaller stretches, if the endpoint asks for that. */
-static enum err
-read_events(struct audit_chain *c, const struct contract *k, uint64_t from,
-    uint64_t last, struct refusal *why)
-{
-	uint64_t step = BLOCKS;
-
-	while (from <= last) {
-		uint64_t to = last - from < step ? last : from + step - 1;
-		enum err e = read_blocks(c, k, from, to, why);
-
-		if (e == ERR_LIMIT && step > 1) {
-			step /= 2;
-			continue;
-		}
-		if (e == ERR_LIMIT)
-			return refuse(why, REASON_CHAIN_ANSWER,
-			    "eth_getLogs: block %" PRIu64 " is too much", from);
-		if (e != ERR_OK)
-			return e;
-		from = to + 1;
-	}
-	return ERR_OK;
+	return audit_chain_log(cookie, log);
 }
 
 static enum err
@@ -206,7 +138,8 @@ read_chain(struct audit_chain *out, struct gov *g, const struct ctl *c,
 		out->now = g->now;
 		e = contract_block_number(&last, &g->k, "latest", &why);
 		if (e == ERR_OK)
-			e = read_events(out, &g->k, from, last, &why);
+			e = logs_each(&g->k, g->k.registry, audit_topics, from,
+			    last, take_log, out, &why);
 		if (e != ERR_OK)
 			return ctl_denied(c, "the registry's events", e, &why);
 		if (out->n_handovers == out->state.handovers)

@@ -18,6 +18,11 @@ static const struct args_option options_read[] = {
 	{ "nodes", "URL,URL", "ask these nodes, too (admin addresses)" },
 	{ NULL, NULL, NULL },
 };
+static const struct args_option options_certificates[] = {
+	GOV_OPTIONS_READ,
+	{ "from-block", "N", "the registry is not older than that" },
+	{ NULL, NULL, NULL },
+};
 static const struct args_option options_send[] = {
 	GOV_OPTIONS_SEND,
 	{ NULL, NULL, NULL },
@@ -554,6 +559,9 @@ const struct ctl_command cmd_rotate[] = {
 	    options_retire, 1, 1, run_retire },
 	{ "rotate destroy", "EPOCH", "after its end, for good", options_send, 1,
 	    1, run_destroy },
+	{ "rotate certificates", "",
+	    "what leads from the root of epoch 0 to the later ones",
+	    options_certificates, 0, 0, rotate_certificates },
 	{ "rotate pin", "APP [EPOCH]", "move an app's keys, as its owner",
 	    options_send, 1, 2, run_pin },
 	{ .name = NULL },

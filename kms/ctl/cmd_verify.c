@@ -63,6 +63,29 @@ claim_from_args(struct keychain_claim *out, struct rootchain *roots,
 	return rc;
 }
 
+/* Certificates of a file of their own come before those beside the key. */
+static enum ctl_exit
+more_certificates(
+    struct rootchain *roots, const struct ctl *c, const char *file)
+{
+	struct buf text = { 0 };
+	json_t *v = NULL;
+	char why[160] = "";
+	enum ctl_exit rc = CTL_OK;
+	enum err e = file_read(&text, file, FILE_MAX);
+
+	if (e == ERR_OK)
+		e = json_parse(&v, text.p, text.len, FILE_MAX, why, sizeof why);
+	if (e == ERR_OK)
+		e = rootchain_read(roots, v, why, sizeof why);
+	if (e != ERR_OK)
+		rc = ctl_fail(c, CTL_USAGE, "%.200s: %s%s%s", file, err_text(e),
+		    why[0] != '\0' ? ": " : "", why);
+	json_decref(v);
+	buf_fini(&text);
+	return rc;
+}
+
 static void
 put_pub(json_t *v, const char *key, const struct k256_pub *p)
 {
@@ -269,6 +292,10 @@ run_key(struct ctl *c, const struct args *a)
 	if ((rc = against_from_args(&t, c, a)) != CTL_OK ||
 	    (rc = claim_from_args(&claim, &t.chain, c, a)) != CTL_OK)
 		return rc;
+	if (args_has(a, "certificates") &&
+	    (rc = more_certificates(
+		 &t.chain, c, args_get(a, "certificates"))) != CTL_OK)
+		return rc;
 	e = find_root(&t, &report, &claim, app_id,
 	    app_key_text != NULL ? &app_key : NULL, &why);
 	if (e != ERR_OK && e != ERR_DENIED)
@@ -284,6 +311,8 @@ static const struct args_option options[] = {
 	{ "app", "0xID", "the app whose key it claims to be" },
 	{ "app-key", "HEX", "the app's public key, if you know it" },
 	{ "root", "HEX", "offline: the root of epoch 0 that you pinned" },
+	{ "certificates", "FILE",
+	    "offline: what `rotate certificates --json` wrote" },
 	{ "anchor-signer", "0xADDR,...",
 	    "offline: who may sign in an emergency" },
 	CONTRACT_OPTIONS_READ,

@@ -4,6 +4,7 @@
 
 #include "kms/ctl/ctl.h"
 
+enum ctl_exit rotate_certificates(struct ctl *c, const struct args *a);
 enum ctl_exit rotate_status(struct ctl *c, const struct args *a);
 
 #endif
