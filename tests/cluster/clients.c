@@ -339,6 +339,15 @@ clients_life_over(struct world *w, const struct life *l)
 	}
 }
 
+/* It is not above the point at which the generation begins, but there its
+ * opener's disk may hold another entry, which nobody had committed. */
+static bool
+is_kept(const struct lineage *g, const struct acked *k, uint64_t index)
+{
+	return k->index <= index &&
+	    (!g->at[k->index].known || g->at[k->index].op == k->id);
+}
+
 void
 clients_generation(struct world *w, uint64_t generation, uint64_t index)
 {
@@ -347,7 +356,8 @@ clients_generation(struct world *w, uint64_t generation, uint64_t index)
 	for (size_t i = 0; i < w->n_acked; i++) {
 		struct acked *k = &w->acked[i];
 
-		if (k->lost || k->index <= index || k->generation >= generation)
+		if (k->lost || k->generation >= generation ||
+		    is_kept(&w->lineage[generation], k, index))
 			continue;
 		k->lost = true;
 		lost++;
