@@ -168,6 +168,9 @@ may_recover(struct core *c)
 
 	if (e != ERR_OK)
 		return e;
+	if (!core_seated(c, &c->o.self))
+		return refuse(
+		    &c->waiting, REASON_SEAT, "this machine has no seat");
 	(void)logcache_term(&c->disk, last, &term);
 	for (unsigned i = 0; i < c->n_peers; i++) {
 		const struct core_peer *p = &c->peer[i];

@@ -90,7 +90,7 @@ operator_best(struct world *w)
 		struct life *l = &w->life[i];
 
 		if (!l->used || l->frozen || core_engine(l->core) != NULL ||
-		    !disk_counts(w, &l->disk))
+		    w->slot[l->slot].unseated || !disk_counts(w, &l->disk))
 			continue;
 		if (best == NULL || disk_beats(&l->disk, &best->disk) ||
 		    (l->disk.has_roots && !best->disk.has_roots &&

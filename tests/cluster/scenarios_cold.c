@@ -183,6 +183,28 @@ own_slot(struct world *w)
 	return NULL;
 }
 
+/* T13: a node without a seat is named: the next leader would remove it. */
+static const char *
+no_seat(struct world *w)
+{
+	struct life *l;
+
+	HOLDS(scene_write(w, 3));
+	power_off(w);
+	for (unsigned i = 0; i < 3; i++)
+		(void)scene_start(w, i, &w->slot[i].disk);
+	world_run(w, w->now + 2000);
+	l = operator_best(w);
+	chain_unseat(&w->chain, w->now, w->slot[l->slot].name);
+	scene_order(w, l, true);
+	HOLDS(!scene_phase(w, l, CORE_RECOVERING, 15000));
+	HOLDS(scene_waits(l) == REASON_SEAT);
+	chain_seat(&w->chain, w->now, w->slot[l->slot].name,
+	    w->slot[l->slot].device_id);
+	HOLDS(scene_phase(w, l, CORE_MEMBER, 15000) && scene_write(w, 1));
+	return NULL;
+}
+
 /* T13: two nodes with one head race; one opens the generation. */
 static const char *
 two_race(struct world *w)
@@ -331,6 +353,7 @@ const struct scenario scenarios_cold[] = {
 	{ "t13_few_heads", few_heads, false, 0 },
 	{ "t13_not_best", not_best, false, 0 },
 	{ "t13_own_slot", own_slot, false, 0 },
+	{ "t13_no_seat", no_seat, false, 0 },
 	{ "t13_two_race", two_race, false, 0 },
 	{ "t13_vetoed", vetoed, false, 0 },
 	{ "t13_fenced", fence_cut, false, 0 },
