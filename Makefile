@@ -148,7 +148,8 @@ test: deps ## install, build with both compilers, run every test
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build
-	tests/run.sh cluster $(B) 100000 chaos $(B) 200
+	ROUNDS=8 tests/run.sh cluster $(B) 100000 chaos $(B) 200 \
+	    script $(B) tests/e2e/rotate_crash.sh
 
 check: ## unit tests and corpora only, no network, no chain
 	$(MAKE) -s -j2 test-bins

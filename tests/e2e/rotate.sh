@@ -12,7 +12,7 @@ c=$work/c
 releases=$(dirname "$kmsctl")/releases
 # Nothing is missing before a cluster is up.
 [ -x "$releases" ] || die "make test-bins"
-trap 'touch "$work/stop"; finish' EXIT
+trap 'rc=$?; set +e; touch "$work/stop"; (exit $rc); finish' EXIT
 
 ctl() { "$kmsctl" "$@" --sim "$c"; }
 told() { ctl rotate status --json | jq -r "$1"; }

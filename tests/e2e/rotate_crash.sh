@@ -9,7 +9,7 @@ c=$work/c
 ROUNDS=${ROUNDS:-2}
 releases=$(dirname "$kmsctl")/releases
 [ -x "$releases" ] || die "make test-bins"
-trap 'touch "$work/stop"; finish' EXIT
+trap 'rc=$?; set +e; touch "$work/stop"; (exit $rc); finish' EXIT
 
 ctl() { "$kmsctl" "$@" --sim "$c"; }
 told() { ctl rotate status --json | jq -r "$1"; }

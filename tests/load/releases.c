@@ -21,7 +21,7 @@
 #include "tests/lib/app_cvm.h"
 
 #define TIMEOUT_MS 10000
-#define EPOCHS 8
+#define EPOCHS 64
 #define PAUSE_MS 10
 
 struct load {

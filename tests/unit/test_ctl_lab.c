@@ -93,6 +93,62 @@ Test(ctl_lab, configurations, .timeout = 60)
 	tmpdir_remove(dir);
 }
 
+/* With a council each node and each agent knows the registry, and each member
+ * has a key of its own; without one nobody has heard of it. */
+Test(ctl_lab, council, .timeout = 60)
+{
+	char *dir = tmpdir_new(), path[LAB_PATH_MAX], why[512];
+	struct lab_app app = { .name = "web", .host = "app0", .image = "app" };
+	struct kmsd_config *k = malloc(sizeof *k);
+	struct agent_config *c = malloc(sizeof *c);
+	struct lab *l = NULL, *again = NULL;
+	struct k256_secret s = { { [31] = 7 } };
+	struct account member[2];
+	struct k256_pub root;
+	struct contract at;
+
+	cr_assert_eq(secret_process_init(), ERR_OK);
+	cr_assert_eq(k256_pubkey(&root, &s), ERR_OK);
+	cr_assert_eq(lab_new(&l, dir, why), ERR_OK, "%s", why);
+	l->n_members = 5;
+	l->k_members = 3;
+	cr_assert_eq(lab_make(l, 1, NULL, why), ERR_OK, "%s", why);
+	cr_assert_eq(lab_load(&again, dir, why), ERR_OK, "%s", why);
+	cr_assert_eq(memcmp(l, again, sizeof *l), 0);
+	lab_contract(&at, again);
+	cr_assert(at.has_registry);
+	cr_assert_arr_eq(at.registry, l->registry, 20);
+
+	lab_path(path, l, "kms/kms0/kmsd.yaml");
+	cr_assert_eq(kmsd_config_load(k, path, why), ERR_OK, "%s", why);
+	cr_assert(k->has_registry);
+	cr_assert_arr_eq(k->registry_contract, l->registry, 20);
+	cr_assert_gt(k->max_ahead_s, 86400);
+	lab_path(path, l, "apps/web");
+	cr_assert_eq(file_mkdirs(path), ERR_OK);
+	cr_assert_eq(
+	    lab_write_agent(l, &app, &root, (uint8_t[20]){ 7 }, 9), ERR_OK);
+	lab_path(path, l, "apps/web/agent.yaml");
+	cr_assert_eq(config_load(c, path, why), ERR_OK, "%s", why);
+	cr_assert(c->has_registry);
+	cr_assert_arr_eq(c->kms_registry, l->registry, 20);
+	cr_assert_eq(c->n_anchor_signers, 1);
+	cr_assert_eq(c->anchor_signer[0][0], 7);
+
+	for (unsigned i = 0; i < 2; i++) {
+		lab_path(path, l, "council/%u.key", 4 * i);
+		cr_assert_eq(account_load(&member[i], path), ERR_OK);
+	}
+	cr_assert_neq(memcmp(member[0].address, member[1].address, 20), 0);
+	lab_path(path, l, "council/5.key");
+	cr_assert_eq(account_load(&member[0], path), ERR_NOTFOUND);
+	free(k);
+	free(c);
+	lab_free(l);
+	lab_free(again);
+	tmpdir_remove(dir);
+}
+
 /* A node needs a new name, and a host and an image that are there. */
 Test(ctl_lab, nodes_refused, .timeout = 60)
 {
