@@ -9,7 +9,8 @@
 #   unit DIR     every test binary under DIR/tests/unit
 #   corpora DIR  every replay binary under DIR/fuzz with its corpus
 #   forge        the contracts' tests
-#   e2e DIR      every tests/e2e/*.sh, with the programs of DIR
+#   e2e DIR      every tests/e2e/*.sh, with the programs of DIR, JOBS (3) at a
+#                time: they mostly wait
 #   chaos DIR N  N runs of tests/chaos: failing nodes, linearizable counters
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -28,24 +29,57 @@ count() { # name file: TAP lines
 	    "$1" "$ok" "$not" "$skip" "$3"
 }
 
-run_tap() { # name command...: a program that prints TAP
-	local name=$1 start=$SECONDS rc
-	shift
-	"$@" >"$tmp/tap" 2>"$tmp/err" </dev/null
+# tap_run PREFIX name command...: a program that prints TAP, into PREFIX.tap.
+tap_run() {
+	local at=$1 name=$2 start=$SECONDS rc
+	shift 2
+	"$@" >"$at.tap" 2>"$at.err" </dev/null
 	rc=$?
 	# A crash or an exit status without a failed line still fails.
-	if [ $rc -ne 0 ] && ! grep -qE '^not ok' "$tmp/tap"; then
-		echo "not ok - $name: exit status $rc" >>"$tmp/tap"
+	if [ $rc -ne 0 ] && ! grep -qE '^not ok' "$at.tap"; then
+		echo "not ok - $name: exit status $rc" >>"$at.tap"
 	fi
-	if ! grep -qE '^(not )?ok' "$tmp/tap"; then
-		echo "not ok - $name: ran no test" >>"$tmp/tap"
+	if ! grep -qE '^(not )?ok' "$at.tap"; then
+		echo "not ok - $name: ran no test" >>"$at.tap"
 	fi
-	count "$name" "$tmp/tap" $((SECONDS - start))
-	if grep -qE '^not ok' "$tmp/tap"; then
-		grep -E -A12 '^not ok' "$tmp/tap" | head -60
-		tail -40 "$tmp/err"
+	echo $((SECONDS - start)) >"$at.time"
+}
+
+tap_report() { # PREFIX name command...
+	local at=$1 name=$2
+	shift 2
+	count "$name" "$at.tap" "$(cat "$at.time")"
+	if grep -qE '^not ok' "$at.tap"; then
+		grep -E -A12 '^not ok' "$at.tap" | head -60
+		tail -40 "$at.err"
 		echo "  again: $*"
 	fi
+}
+
+run_tap() { # name command...
+	tap_run "$tmp/one" "$@"
+	tap_report "$tmp/one" "$@"
+}
+
+# All scenarios, JOBS at a time; each is told when it ends.
+run_scenarios() { # DIR
+	local t name pid
+	local -A running=()
+	export B=$1
+
+	for t in tests/e2e/*.sh ''; do
+		while [ ${#running[@]} -ge "${JOBS:-3}" ] ||
+		    { [ -z "$t" ] && [ ${#running[@]} -gt 0 ]; }; do
+			wait -n -p pid "${!running[@]}"
+			name=${running[$pid]}
+			unset "running[$pid]"
+			tap_report "$tmp/$name" "$name" "B=$B" "tests/e2e/$name.sh"
+		done
+		[ -n "$t" ] && [ -x "$t" ] || continue
+		name=$(basename "$t" .sh)
+		tap_run "$tmp/$name" "$name" timeout -k 30 900 "$t" &
+		running[$!]=$name
+	done
 }
 
 while [ $# -gt 0 ]; do
@@ -85,10 +119,7 @@ while [ $# -gt 0 ]; do
 		;;
 	e2e)
 		echo "end to end ($2)"
-		for t in tests/e2e/*.sh; do
-			[ -x "$t" ] || continue
-			B=$2 run_tap "$(basename "$t" .sh)" timeout -k 30 900 "$t"
-		done
+		run_scenarios "$2"
 		shift 2
 		;;
 	cluster)
@@ -105,7 +136,7 @@ while [ $# -gt 0 ]; do
 		run_tap "chaos, $3 runs" timeout -k 60 $((120 + $3 * 60)) \
 		    tests/chaos/run.sh "$2" "$3"
 		# Seeds and loads, for whoever wants to know what was tried.
-		grep -E '^(ok|# chaos)' "$tmp/tap" | cut -c1-150 | sed 's/^/    /'
+		grep -E '^(ok|# chaos)' "$tmp/one.tap" | cut -c1-150 | sed 's/^/    /'
 		shift 3
 		;;
 	*)
