@@ -193,12 +193,19 @@ second=$(jq -r .rpc_port "$D/sim.json")
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null ||
     node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })'; }
 other_chain() { # chain id: starts another anvil, sets port
-	port=$(free_port)
-	contracts/tools/anvil --quiet --port "$port" --chain-id "$1" --block-time 1 \
-	    --slots-in-an-epoch 1 >/dev/null 2>&1 &
-	extra_pids="${extra_pids:-} $!"
-	eventually 20 curl -sf -m 2 "http://127.0.0.1:$port" -H 'content-type: application/json' \
-	    -d '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}'
+	local id
+	printf -v id '"result":"0x%x"' "$1"
+	for _ in 1 2 3; do # somebody else may have taken the port meanwhile
+		port=$(free_port)
+		contracts/tools/anvil --quiet --port "$port" --chain-id "$1" --block-time 1 \
+		    --slots-in-an-epoch 1 >/dev/null 2>&1 &
+		extra_pids="${extra_pids:-} $!"
+		eventually 20 says_chain "$id" && return
+	done
+}
+says_chain() {
+	curl -sf -m 2 "http://127.0.0.1:$port" -H 'content-type: application/json' \
+	    -d '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}' | grep -qF "$1"
 }
 with_rpc() { # node, rpc list: restarts it with other endpoints
 	sed -i "s|^  rpc:.*|  rpc: [$2]|" "$D/kms/$1/kmsd.yaml"
@@ -213,16 +220,16 @@ other_chain 31337
 # it can only say that they disagree, whatever is on its disk.
 contracts/tools/cast rpc --rpc-url "http://127.0.0.1:$port" anvil_mine 0x800 >/dev/null 2>&1
 with_rpc kms2 "$good, 'http://127.0.0.1:$port'"
-ok 'endpoints that disagree' eventually 30 status_is kms2 '.chain.error == "chain_disagree"'
+ok 'endpoints that disagree' eventually 60 status_is kms2 '.chain.error == "chain_disagree"'
 no 'and the node is not ready' curl -sf "$(admin kms2)/readyz"
 other_chain 999
 with_rpc kms2 "'http://127.0.0.1:$port'"
-ok 'an endpoint of another chain' eventually 30 status_is kms2 '.chain.error == "chain_wrong"'
+ok 'an endpoint of another chain' eventually 60 status_is kms2 '.chain.error == "chain_wrong"'
 with_rpc kms2 "'http://127.0.0.1:1'"
-ok 'a silent endpoint' eventually 30 status_is kms2 '.chain.error == "chain_unreachable"'
+ok 'a silent endpoint' eventually 60 status_is kms2 '.chain.error == "chain_unreachable"'
 sed -i 's/max_age_s:.*/max_age_s: 6/' "$D/kms/kms2/kmsd.yaml"
 with_rpc kms2 "$good"
-ok 'a good endpoint' eventually 30 status_is kms2 '.phase == "ready"'
+ok 'a good endpoint' eventually 60 status_is kms2 '.phase == "ready"'
 cast_rpc evm_setIntervalMining 0 >/dev/null 2>&1
 ok 'a head that stands still' eventually 40 status_is kms2 '.chain.error == "chain_stale"'
 counted() { [ "$(metric "$1" "$2")" -gt 0 ]; }
