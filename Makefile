@@ -143,12 +143,12 @@ test: deps ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
-	    cluster $(B) 3000 e2e $(B) chaos $(B) 20
+	    cluster $(B) 3000 model small e2e $(B) chaos $(B) 20
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build
-	ROUNDS=8 tests/run.sh cluster $(B) 100000 chaos $(B) 200 \
+	ROUNDS=8 tests/run.sh cluster $(B) 100000 chaos $(B) 200 model all \
 	    script $(B) tests/e2e/rotate_crash.sh
 
 check: ## unit tests and corpora only, no network, no chain
@@ -195,6 +195,10 @@ bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2
 	@$(MAKE) -s -j2 all $(B)/bench forge-build >&2
 	@tests/bench/run.sh $(B)
+
+.PHONY: model
+model: deps ## check the protocol's models with spin
+	tests/model/run.sh all
 
 lint: ## format, layering, discouraged calls, cppcheck
 	@tests/lint.sh

@@ -6,7 +6,7 @@ set -eu
 
 PACKAGES="
 	build-essential clang clang-format llvm libclang-rt-14-dev
-	cppcheck valgrind
+	cppcheck valgrind spin
 	pkg-config git curl ca-certificates jq procps
 	libssl-dev libsecp256k1-dev libsodium-dev
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev

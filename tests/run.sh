@@ -5,13 +5,16 @@
 # and the exit status is 0 only if nothing failed and something passed.
 #
 # usage: tests/run.sh [unit DIR | forge | e2e DIR | corpora DIR |
-#     chaos DIR N]...
+#     cluster DIR N | chaos DIR N | model SIZE | script DIR FILE]...
 #   unit DIR     every test binary under DIR/tests/unit
 #   corpora DIR  every replay binary under DIR/fuzz with its corpus
 #   forge        the contracts' tests
 #   e2e DIR      every tests/e2e/*.sh, with the programs of DIR, JOBS (3) at a
 #                time: they mostly wait
+#   script DIR FILE  one scenario
+#   cluster DIR N  scenarios of simulated clusters, and N random schedules
 #   chaos DIR N  N runs of tests/chaos: failing nodes, linearizable counters
+#   model SIZE   the models of the protocol (tests/model): small, or all
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
@@ -122,6 +125,11 @@ while [ $# -gt 0 ]; do
 		run_scenarios "$2"
 		shift 2
 		;;
+	script)
+		echo "$3 ($2)"
+		B=$2 run_tap "$(basename "$3" .sh)" timeout -k 30 3600 "$3"
+		shift 3
+		;;
 	cluster)
 		echo "simulated clusters ($2)"
 		run_tap "scenarios" timeout -k 10 600 "$2/tests/cluster/scenarios"
@@ -138,6 +146,11 @@ while [ $# -gt 0 ]; do
 		# Seeds and loads, for whoever wants to know what was tried.
 		grep -E '^(ok|# chaos)' "$tmp/one.tap" | cut -c1-150 | sed 's/^/    /'
 		shift 3
+		;;
+	model)
+		echo "models"
+		run_tap "model, $2" timeout -k 10 1800 tests/model/run.sh "$2"
+		shift 2
 		;;
 	*)
 		echo "tests/run.sh: unknown '$1'" >&2
