@@ -217,6 +217,27 @@ is_zero(const uint8_t hash[static 32])
 	return memcmp(hash, zero, sizeof zero) == 0;
 }
 
+/* The second vote of an emergency is for these roots. */
+static bool
+is_voted(const struct core *c, const struct ledger_epoch *e)
+{
+	uint8_t hash[32];
+
+	return root_hash(hash, e) &&
+	    memcmp(hash, c->rotate.view.order.confirmed, sizeof hash) == 0;
+}
+
+static bool
+is_published(const struct ledger_epoch *e, const struct registry_epoch *r)
+{
+	uint8_t ours[32], theirs[32];
+
+	if (r->status != REGISTRY_PUBLISHED || e == NULL || !root_hash(ours, e))
+		return false;
+	registry_root_hash(theirs, &r->k256, r->ca_spki_hash);
+	return memcmp(ours, theirs, sizeof ours) == 0;
+}
+
 /* The ledger's states are the registry's. */
 static void
 plan_states(struct core *c, struct plan *p)
@@ -312,15 +333,7 @@ plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
 	const struct registry_state *v = &c->rotate.view;
 	uint64_t at = c->rotate.block.timestamp;
 	struct registry_holders held;
-	uint8_t hash[32], theirs[32];
 
-	registry_root_hash(theirs, &r->k256, r->ca_spki_hash);
-	if (e == NULL || !root_hash(hash, e) ||
-	    memcmp(hash, theirs, sizeof hash) != 0) {
-		trouble(c, "root_unknown", r->number,
-		    "a root is published that nobody here has: veto it");
-		return;
-	}
 	if (e->state != LEDGER_EPOCH_PREPARED || !held_by(c, &held))
 		return;
 	if (at >= r->held_as_of + v->holders_age_s / 2 ||
@@ -330,8 +343,7 @@ plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
 		return;
 	}
 	if (at < r->published_at + v->veto_window_s ||
-	    (r->mode == REGISTRY_EMERGENCY &&
-		memcmp(v->order.confirmed, hash, sizeof hash) != 0))
+	    (r->mode == REGISTRY_EMERGENCY && !is_voted(c, e)))
 		return;
 	if (plan_write(c, p, CORE_ACTIVATE))
 		p->write.holders.epoch = e->pub.number;
@@ -351,7 +363,9 @@ plan_make(
 	p->mode = c->rotate.view.order.mode == REGISTRY_EMERGENCY;
 }
 
-/* The order: roots for it, and then what becomes of them. */
+/* The order: roots for it, and then what becomes of them.  They are made also
+ * while a thief's are published, or there would be none to vote for; and that
+ * vote, which vetoes his, is not against them. */
 static void
 plan_order(struct core *c, struct plan *p)
 {
@@ -360,14 +374,18 @@ plan_order(struct core *c, struct plan *p)
 	const struct registry_epoch *r = registry_epoch_of(v, o->epoch);
 	const struct ledger_epoch *e = ledger_epoch(c->ledger, o->epoch);
 	struct epoch_origin want = { .order = o->number, .vetoes = v->vetoes };
+	bool voted = e != NULL && is_voted(c, e);
 
 	if (o->epoch == 0 || r == NULL)
 		return;
-	if (r->status == REGISTRY_PUBLISHED) {
+	if (is_published(e, r)) {
 		plan_activate(c, p, e, r);
 		return;
 	}
-	if (r->status != REGISTRY_ORDERED ||
+	if (r->status == REGISTRY_PUBLISHED)
+		trouble(c, "root_unknown", r->number,
+		    "a root is published that nobody here has: veto it");
+	else if (r->status != REGISTRY_ORDERED ||
 	    c->rotate.block.timestamp < o->not_before)
 		return;
 	if (e == NULL) {
@@ -377,20 +395,24 @@ plan_order(struct core *c, struct plan *p)
 	if (e->state != LEDGER_EPOCH_PREPARED)
 		return; /* another leader has seen more */
 	want.attempt = e->origin.attempt;
+	if (voted && e->origin.order == o->number)
+		want.vetoes = e->origin.vetoes;
 	if (epoch_origin_after(&want, &e->origin)) {
 		want.attempt = 0;
 		plan_make(c, p, o->epoch, want);
 	} else if (epoch_origin_after(&e->origin, &want)) {
 		return;
 	} else if (!are_lost(c, e)) {
-		plan_publish(c, p, e);
-	} else if (ledger_epoch_never_held(c->ledger)) {
+		if (r->status == REGISTRY_ORDERED)
+			plan_publish(c, p, e);
+	} else if (!voted && ledger_epoch_never_held(c->ledger)) {
 		want.attempt++;
 		plan_make(c, p, o->epoch, want);
 	} else {
 		trouble(c, "roots_lost", o->epoch,
-		    "a majority held its roots, nobody is heard of: wait for "
-		    "them, or withdraw the order and give it again");
+		    "they are voted for or a majority held them, and nobody is "
+		    "heard of: wait for them, or withdraw the order and give "
+		    "it again");
 	}
 }
 

@@ -361,17 +361,14 @@ confirmed_before(struct world *w)
 	return NULL;
 }
 
-/* A thief has the root before and the cluster's key.  His root is published,
- * not ours; nobody puts it in use, and after the veto ours comes. */
-static const char *
-stolen(struct world *w)
+/* A thief has the root before and the cluster's key. */
+static bool
+thief_publishes(struct world *w)
 {
 	struct reg_tx t = { .w = { .kind = CORE_PUBLISH } };
 	struct registry_holders *h = &t.w.holders;
 	struct epoch_public pub;
 
-	HOLDS(order(w, REGISTRY_ROUTINE));
-	HOLDS(until(w, APPLIED, 15000));
 	roots_fresh(w, &pub);
 	w->thief[w->n_thief++] = t.k256 = pub.k256;
 	memcpy(t.ca_hash, w->ca_hash, 32);
@@ -380,7 +377,38 @@ stolen(struct world *w)
 	h->as_of = chain_time(w->now);
 	anchor_seats_hash(h->seats_hash, &w->chain.now);
 	hash(w, h->root_hash, &t.k256);
-	HOLDS(simreg_write(w->reg, &w->chain, w->now, &t));
+	return simreg_write(w->reg, &w->chain, w->now, &t);
+}
+
+/* He is faster than the nodes, in an emergency: their roots are made all the
+ * same, so that there is something to vote for; that vote vetoes his, and the
+ * very roots that it is for are published. */
+static const char *
+thief_first(struct world *w)
+{
+	uint8_t ours[32];
+
+	HOLDS(order(w, REGISTRY_EMERGENCY));
+	HOLDS(thief_publishes(w));
+	HOLDS(until(w, HELD_BY_TWO, 15000));
+	HOLDS(on_chain(w, 1) == REGISTRY_PUBLISHED);
+	HOLDS(w->steps.written[CORE_PUBLISH] == 0);
+	hash(w, ours, &at_leader(w, 1)->pub.k256);
+	HOLDS(simreg_confirm(w->reg, w->now, ours));
+	HOLDS(in_use(w, 1, 25000));
+	HOLDS(w->steps.made == 1);
+	HOLDS(w->reg->now.vetoes == 1);
+	return NULL;
+}
+
+/* His root is published, not ours; nobody puts it in use, and after the veto
+ * ours comes. */
+static const char *
+stolen(struct world *w)
+{
+	HOLDS(order(w, REGISTRY_ROUTINE));
+	HOLDS(until(w, APPLIED, 15000));
+	HOLDS(thief_publishes(w));
 	world_run(w, w->now + 10000);
 	HOLDS(w->steps.written[CORE_ACTIVATE] == 0);
 	HOLDS(w->steps.written[CORE_ATTEST] == 0);
@@ -524,6 +552,7 @@ const struct scenario scenarios_rotate[] = {
 	{ "rotate_withdrawn_published", withdrawn, false, PUBLISHED },
 	{ "rotate_confirmed_before", confirmed_before, false, 0 },
 	{ "rotate_stolen", stolen, false, 0 },
+	{ "rotate_thief_first", thief_first, false, 0 },
 	{ "rotate_maker_gone", holders_lost, false, 0 },
 	{ "rotate_maker_empty", holders_lost, false, 1 },
 	{ "rotate_majority_lost", majority_lost, false, 0 },
