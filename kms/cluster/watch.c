@@ -280,6 +280,8 @@ apply_outcome(struct cluster *c, struct watch *w)
 	cluster_event(c, &e);
 	floorsync_adopt(c);
 	floorsync_propose(c);
+	if (w->why.code == REASON_NONE)
+		w->why = w->registry_why;
 	if (w->why.code != REASON_NONE && cluster_phase(c) != PHASE_READY)
 		cluster_tell(c, &w->why);
 }
