@@ -238,9 +238,10 @@ write_registry(
 	}
 	world_trace(w, l, "registry write %u, epoch %llu", (unsigned)t->kind,
 	    (unsigned long long)t->holders.epoch);
+	if (l->no_write)
+		return;
 	ev = event(w, l, EV_REGISTRY, 220, &tx, sizeof tx);
-	if (!l->no_write)
-		net_push(w, &ev);
+	net_push(w, &ev);
 }
 
 void
