@@ -200,7 +200,8 @@ contract RootRegistry is PolicyLog {
         require(authority_.code.length > 0, "The authority is no contract");
         require(vetoWindow_ >= 1 && vetoWindow_ <= MAX_WAIT, "Veto window out of range");
         require(notice_ >= 1 && notice_ <= MAX_WAIT, "Notice out of range");
-        require(holdersAge_ >= 1 && holdersAge_ <= MAX_WAIT, "Holders' age out of range");
+        // Shorter than the window: what has come of age was held since.
+        require(holdersAge_ >= 1 && holdersAge_ < vetoWindow_, "Holders' age out of range");
         kms = IKmsRoots(kms_);
         anchor = ClusterAnchor(anchor_);
         authority = authority_;

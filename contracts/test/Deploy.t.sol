@@ -61,7 +61,7 @@ contract DeployTest is KmsTest {
             string.concat(vm.toString(owner), ",", vm.toString(dev), ",", vm.toString(stranger))
         );
         vm.setEnv("DEPLOY_NOTICE", "60");
-        vm.setEnv("DEPLOY_VETO_WINDOW", "30");
+        vm.setEnv("DEPLOY_VETO_WINDOW", "7200");
         new Deploy().run();
 
         string memory doc = vm.readFile(path);
@@ -74,7 +74,7 @@ contract DeployTest is KmsTest {
         assertEq(registry.authority(), address(council));
         assertEq(address(registry.kms()), vm.parseJsonAddress(doc, ".kms"));
         assertEq(address(registry.anchor()), vm.parseJsonAddress(doc, ".anchor"));
-        assertEq(registry.vetoWindow(), 30);
+        assertEq(registry.vetoWindow(), 7200);
         assertEq(registry.notice(), 60);
         assertEq(registry.holdersAge(), 3600);
         assertEq(DstackKms(address(registry.kms())).rootRegistry(), address(registry));

@@ -16,19 +16,23 @@ contract RootRegistryTest is RegistryTest {
         address a = address(anchor);
 
         vm.expectRevert("No KMS contract");
-        new RootRegistry(address(0), a, authority, 1, 1, 1);
+        new RootRegistry(address(0), a, authority, 2, 1, 1);
         vm.expectRevert("The anchor is of another KMS");
-        new RootRegistry(stranger, a, authority, 1, 1, 1);
+        new RootRegistry(stranger, a, authority, 2, 1, 1);
         vm.expectRevert("The authority is no contract");
-        new RootRegistry(k, a, stranger, 1, 1, 1);
+        new RootRegistry(k, a, stranger, 2, 1, 1);
         for (uint64 bad = 0; bad <= 365 days + 1; bad += 365 days + 1) {
             vm.expectRevert("Veto window out of range");
             new RootRegistry(k, a, authority, bad, 1, 1);
             vm.expectRevert("Notice out of range");
-            new RootRegistry(k, a, authority, 1, bad, 1);
+            new RootRegistry(k, a, authority, 2, bad, 1);
             vm.expectRevert("Holders' age out of range");
-            new RootRegistry(k, a, authority, 1, 1, bad);
+            new RootRegistry(k, a, authority, 2, 1, bad);
         }
+        // Evidence as old as the publication would do for an activation.
+        vm.expectRevert("Holders' age out of range");
+        new RootRegistry(k, a, authority, 10, 1, 10);
+        assertEq(new RootRegistry(k, a, authority, 10, 1, 9).holdersAge(), 9);
     }
 
     function test_strangers_decide_nothing() public {
