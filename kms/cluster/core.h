@@ -125,6 +125,7 @@ struct core_event {
 		struct {
 			const struct registry_state *state;
 			const struct chain_block *block;
+			uint64_t asked_ms; /* as of the anchor */
 			int64_t wall_s;
 		} registry;
 		struct bytes made; /* an EPOCH command */

@@ -21,7 +21,10 @@ core_fenced(const struct core *c, uint64_t now_ms)
 {
 	if (c->o.unsafe_plain)
 		return false;
+	/* Who knows the registry must know what was destroyed lately, too. */
 	return !c->has_view || now_ms - c->anchor_ms > c->o.timing.fence_ms ||
+	    (c->rotate.has_view &&
+		now_ms - c->rotate.asked_ms > c->o.timing.fence_ms) ||
 	    may_open(c, now_ms);
 }
 

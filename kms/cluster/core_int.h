@@ -173,6 +173,7 @@ struct core {
 		struct registry_state view;
 		struct chain_block block;
 		uint64_t read_ms; /* when it came */
+		uint64_t asked_ms; /* when it was so */
 		int64_t wall_s;
 		bool has_kept;
 		struct k256_pub kept; /* whose key this node keeps */

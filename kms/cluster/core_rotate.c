@@ -60,6 +60,7 @@ core_rotate_event(struct core *c, const struct core_event *e)
 		r->n_told = 0;
 	r->view = *e->registry.state;
 	r->block = *e->registry.block;
+	r->asked_ms = e->registry.asked_ms;
 	r->wall_s = e->registry.wall_s;
 	r->read_ms = c->now;
 	r->has_view = true;

@@ -52,9 +52,9 @@ fence_fits(struct watch *w)
 
 /* When what was read was so: at its block, not when we asked. */
 static uint64_t
-view_ms(const struct watch *w)
+view_ms(const struct watch *w, const struct chain_block *at)
 {
-	int64_t age = clock_wall_s() - (int64_t)w->anchor.block.timestamp;
+	int64_t age = clock_wall_s() - (int64_t)at->timestamp;
 	uint64_t ms = age > 0 ? (uint64_t)age * 1000 : 0;
 
 	return ms < w->asked_ms ? w->asked_ms - ms : 0;
@@ -220,6 +220,7 @@ see_registry(struct cluster *c, const struct watch *w)
 	struct core_event e = { .kind = CORE_REGISTRY,
 		.registry = { .state = &w->registry,
 		    .block = &w->registry_at,
+		    .asked_ms = view_ms(w, &w->registry_at),
 		    .wall_s = clock_wall_s() } };
 
 	c->info.has_registry = c->o.registry != NULL;
@@ -253,7 +254,7 @@ apply_outcome(struct cluster *c, struct watch *w)
 	if (w->has_anchor && c->booted) {
 		c->info.anchor_read = clock_wall_s();
 		e.anchor.view = &w->anchor;
-		e.anchor.asked_ms = view_ms(w);
+		e.anchor.asked_ms = view_ms(w, &w->anchor.block);
 		e.anchor.wall_s = clock_wall_s();
 		cluster_event(c, &e);
 		say_can_write(c);

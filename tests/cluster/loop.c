@@ -51,6 +51,7 @@ give_view(struct world *w, struct life *l, const struct event *ev)
 		e = (struct core_event){ .kind = CORE_REGISTRY,
 			.registry = { .state = &r->state,
 			    .block = &r->block,
+			    .asked_ms = ev->number + l->clock,
 			    .wall_s = (int64_t)chain_time(w->now) } };
 		world_give(w, l, &e);
 	}
