@@ -1,6 +1,7 @@
 /* kmsd: a KMS node.  Options and wiring; no logic. */
 #include <getopt.h>
 #include <linux/close_range.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -524,6 +525,10 @@ main(int argc, char **argv)
 	struct node *n;
 	int opt, rc = 1;
 
+	/* What is large (batches, snapshots) goes back as soon as it is freed.
+	 * Left to itself the threshold grows with them, and each thread's
+	 * arena keeps what its busiest moment took. */
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
