@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,29 @@ must(int ok)
 		abort(); /* out of memory inside the library */
 }
 
+/* Looked up once: EVP_sha256() has OpenSSL 3 search its providers at every
+ * digest, under a lock. */
+enum { SHA_256, SHA_384, SHA_512, N_SHA };
+static EVP_MD *sha[N_SHA];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+fetch(void)
+{
+	static const char *const name[N_SHA] = { "SHA2-256", "SHA2-384",
+		"SHA2-512" };
+
+	for (int i = 0; i < N_SHA; i++)
+		must((sha[i] = EVP_MD_fetch(NULL, name[i], NULL)) != NULL);
+}
+
+static const EVP_MD *
+sha2(int which)
+{
+	(void)pthread_once(&once, fetch);
+	return sha[which];
+}
+
 static void
 digest(uint8_t *out, const EVP_MD *md, const struct bytes *part, size_t n)
 {
@@ -32,37 +56,37 @@ digest(uint8_t *out, const EVP_MD *md, const struct bytes *part, size_t n)
 void
 sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
 {
-	digest(out, EVP_sha256(), part, n);
+	digest(out, sha2(SHA_256), part, n);
 }
 
 void
 sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
 {
-	digest(out, EVP_sha384(), part, n);
+	digest(out, sha2(SHA_384), part, n);
 }
 
 void
 sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
 {
-	digest(out, EVP_sha512(), part, n);
+	digest(out, sha2(SHA_512), part, n);
 }
 
 void
 sha256(uint8_t out[static 32], const void *in, size_t len)
 {
-	digest(out, EVP_sha256(), &(struct bytes){ in, len }, 1);
+	digest(out, sha2(SHA_256), &(struct bytes){ in, len }, 1);
 }
 
 void
 sha384(uint8_t out[static 48], const void *in, size_t len)
 {
-	digest(out, EVP_sha384(), &(struct bytes){ in, len }, 1);
+	digest(out, sha2(SHA_384), &(struct bytes){ in, len }, 1);
 }
 
 void
 sha512(uint8_t out[static 64], const void *in, size_t len)
 {
-	digest(out, EVP_sha512(), &(struct bytes){ in, len }, 1);
+	digest(out, sha2(SHA_512), &(struct bytes){ in, len }, 1);
 }
 
 void
@@ -72,8 +96,8 @@ hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
 	static const uint8_t none[1];
 
 	/* A NULL key means "reuse the last one" to OpenSSL. */
-	must(HMAC(EVP_sha256(), key_len > 0 ? key : none, (int)key_len, in, len,
-		 out, NULL) != NULL);
+	must(HMAC(sha2(SHA_256), key_len > 0 ? key : none, (int)key_len, in,
+		 len, out, NULL) != NULL);
 }
 
 enum err

@@ -27,9 +27,9 @@ simreg_begin(struct simreg *r, uint64_t ms, const struct k256_pub *k256,
 	struct registry_epoch *e = &r->now.epoch[0];
 
 	*r = (struct simreg){ 0 };
-	r->now.veto_window_s = 4;
+	r->now.veto_window_s = 6;
 	r->now.notice_s = 2;
-	r->now.holders_age_s = 12;
+	r->now.holders_age_s = 5; /* below the window */
 	r->now.n_epochs = 1;
 	e->status = REGISTRY_ACTIVE;
 	e->k256 = *k256;
