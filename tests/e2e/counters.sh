@@ -94,7 +94,7 @@ stop_agents() {
 	[ ${#agents[@]} -eq 0 ] || wait "${agents[@]}" 2>/dev/null || true
 	agents=()
 }
-trap 'stop_agents; finish' EXIT
+trap 'rc=$?; set +e; stop_agents; (exit $rc); finish' EXIT
 for i in 0 1 2; do instance $i; done
 n=3
 for round in 1 2 3 4; do

@@ -48,7 +48,7 @@ stop_started() {
 	[ ${#started[@]} -eq 0 ] || wait "${started[@]}" 2>/dev/null || true
 	started=()
 }
-trap 'stop_started; finish' EXIT
+trap 'rc=$?; set +e; stop_started; (exit $rc); finish' EXIT
 
 quiet "$kmsctl" sim init "$c"
 quiet "$kmsctl" sim up "$c"
