@@ -22,35 +22,43 @@ slot_has(struct world *w, const char *slot, const struct k256_pub *k)
 	return false;
 }
 
-/* Evidence is true: each seat that it names has the key on its disk. */
+/* Nobody speaks for roots that are not anchored. */
 void
 check_evidence(
     struct world *w, struct life *l, const struct core_registry_write *t)
 {
 	const struct ledger_epoch *e =
 	    ledger_epoch(core_ledger(l->core), t->holders.epoch);
+
+	if (e == NULL || e->state != LEDGER_EPOCH_PREPARED ||
+	    !ledger_epoch_anchored(core_ledger(l->core), e->pub.number))
+		world_fail(w, l, "evidence for roots that are not anchored");
+}
+
+/* Evidence that the registry takes is true: each seat that it names has the
+ * key on its disk.  What it refuses may be old: from a leader that was frozen,
+ * for roots that were replaced since. */
+void
+check_holders(struct world *w, const struct reg_tx *t)
+{
+	const struct registry_holders *h = &t->w.holders;
 	struct anchor_view v;
 	uint8_t hash[32];
 
-	if (e == NULL || e->state != LEDGER_EPOCH_PREPARED ||
-	    !ledger_epoch_anchored(core_ledger(l->core), e->pub.number)) {
-		world_fail(w, l, "evidence for roots that are not anchored");
-		return;
-	}
 	/* The seats as of some time: those that this hash is of. */
 	for (unsigned back = 0; back < 40; back++) {
 		chain_at(&w->chain, w->now - 100ull * back, &v);
 		anchor_seats_hash(hash, &v);
-		if (memcmp(hash, t->holders.seats_hash, 32) == 0)
+		if (memcmp(hash, h->seats_hash, 32) == 0)
 			break;
 	}
 	for (unsigned i = 0; i < v.n_seats; i++)
-		if ((t->holders.seats >> i & 1) != 0 &&
-		    !slot_has(w, v.seat[i].slot, &e->pub.k256))
-			world_fail(w, l,
+		if ((h->seats >> i & 1) != 0 &&
+		    !slot_has(w, v.seat[i].slot, &t->k256))
+			world_fail(w, NULL,
 			    "evidence says that %s holds epoch "
 			    "%llu, which it does not",
-			    v.seat[i].slot, (unsigned long long)e->pub.number);
+			    v.seat[i].slot, (unsigned long long)h->epoch);
 }
 
 /* A root that is in use is somebody's: unless more disks were put back than

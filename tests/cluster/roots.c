@@ -314,6 +314,8 @@ roots_happen(struct world *w, struct life *l, struct event *e)
 		if (!simreg_write(w->reg, &w->chain, w->now, t))
 			return;
 		w->steps.published += t->w.kind == CORE_PUBLISH;
+		if (t->w.kind == CORE_PUBLISH || t->w.kind == CORE_ATTEST)
+			check_holders(w, t);
 		world_trace(w, l, "registry: done %u", (unsigned)t->w.kind);
 		if (t->w.kind == CORE_ACTIVATE)
 			check_activated(w, t->w.holders.epoch);

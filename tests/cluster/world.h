@@ -311,6 +311,7 @@ bool governor_is_thief(const struct world *w, const struct k256_pub *k);
 void check_roots(struct world *w, struct life *l);
 void check_evidence(
     struct world *w, struct life *l, const struct core_registry_write *t);
+void check_holders(struct world *w, const struct reg_tx *t);
 void check_activated(struct world *w, uint64_t number);
 void check_roots_end(struct world *w);
 
