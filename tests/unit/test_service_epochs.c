@@ -363,6 +363,7 @@ Test(service_epochs, tainted_and_destroyed)
 	released(0, 0, 1);
 	released(-1, 1, 1);
 	cr_assert_eq(mx->tainted, 2);
+	follows(1); /* or the node would have nothing in use */
 	registry_says_status(&w.registry, 0, REGISTRY_DESTROYED);
 	say(1);
 	refused(0, REASON_EPOCH_CLOSED, "destroyed");
