@@ -6,6 +6,8 @@
  * two of them do at once, the ledger's rules and the contract's tell apart. */
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/crypto/epochcert.h"
 #include "kms/cluster/core_int.h"
 
@@ -210,33 +212,22 @@ root_hash(uint8_t out[static 32], const struct ledger_epoch *e)
 	return true;
 }
 
-static bool
-is_zero(const uint8_t hash[static 32])
-{
-	static const uint8_t zero[32];
-
-	return memcmp(hash, zero, sizeof zero) == 0;
-}
-
 /* The second vote of an emergency is for these roots. */
 static bool
-is_voted(const struct core *c, const struct ledger_epoch *e)
+is_voted(const struct core *c, const uint8_t hash[static 32])
 {
-	uint8_t hash[32];
-
-	return root_hash(hash, e) &&
-	    memcmp(hash, c->rotate.view.order.confirmed, sizeof hash) == 0;
+	return memcmp(hash, c->rotate.view.order.confirmed, 32) == 0;
 }
 
 static bool
-is_published(const struct ledger_epoch *e, const struct registry_epoch *r)
+is_published(const uint8_t hash[static 32], const struct registry_epoch *r)
 {
-	uint8_t ours[32], theirs[32];
+	uint8_t theirs[32];
 
-	if (r->status != REGISTRY_PUBLISHED || e == NULL || !root_hash(ours, e))
+	if (r->status != REGISTRY_PUBLISHED)
 		return false;
 	registry_root_hash(theirs, &r->k256, r->ca_spki_hash);
-	return memcmp(ours, theirs, sizeof ours) == 0;
+	return memcmp(hash, theirs, sizeof theirs) == 0;
 }
 
 /* The ledger's states are the registry's. */
@@ -296,7 +287,8 @@ plan_write(struct core *c, struct plan *p, unsigned kind)
 
 static void
 plan_evidence(struct core *c, struct plan *p, const struct ledger_epoch *e,
-    const struct registry_holders *held, bool publish)
+    const uint8_t hash[static 32], const struct registry_holders *held,
+    bool publish)
 {
 	if (!plan_write(c, p, publish ? CORE_PUBLISH : CORE_ATTEST))
 		return;
@@ -304,32 +296,32 @@ plan_evidence(struct core *c, struct plan *p, const struct ledger_epoch *e,
 	p->write.holders.order = c->rotate.view.order.number;
 	p->write.holders.epoch = e->pub.number;
 	p->write.holders.as_of = c->rotate.block.timestamp;
-	(void)root_hash(p->write.holders.root_hash, e);
+	memcpy(p->write.holders.root_hash, hash, 32);
 }
 
 /* The roots are there: on chain with them, once enough nodes hold them. */
 static void
-plan_publish(struct core *c, struct plan *p, const struct ledger_epoch *e)
+plan_publish(struct core *c, struct plan *p, const struct ledger_epoch *e,
+    const uint8_t hash[static 32])
 {
 	const uint8_t *vote = c->rotate.view.order.confirmed;
 	struct registry_holders held;
-	uint8_t hash[32];
 
 	if (!ledger_epoch_anchored(c->ledger, e->pub.number) ||
-	    !root_hash(hash, e) || !held_by(c, &held))
+	    !held_by(c, &held))
 		return;
-	if (!is_zero(vote) && memcmp(vote, hash, sizeof hash) != 0) {
+	if (!sodium_is_zero(vote, 32) && !is_voted(c, hash)) {
 		trouble(c, "root_not_confirmed", e->pub.number,
 		    "the vote is for another root than the one made here");
 		return;
 	}
-	plan_evidence(c, p, e, &held, true);
+	plan_evidence(c, p, e, hash, &held, true);
 }
 
 /* Published: kept attested, then put in use when nobody vetoes it. */
 static void
 plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
-    const struct registry_epoch *r)
+    const uint8_t hash[static 32], const struct registry_epoch *r)
 {
 	const struct registry_state *v = &c->rotate.view;
 	uint64_t at = c->rotate.block.timestamp;
@@ -340,11 +332,11 @@ plan_activate(struct core *c, struct plan *p, const struct ledger_epoch *e,
 	if (at >= r->held_as_of + v->holders_age_s / 2 ||
 	    memcmp(r->held_seats, v->seats_hash, 32) != 0) {
 		if (at > r->held_as_of)
-			plan_evidence(c, p, e, &held, false);
+			plan_evidence(c, p, e, hash, &held, false);
 		return;
 	}
 	if (at < r->published_at + v->veto_window_s ||
-	    (r->mode == REGISTRY_EMERGENCY && !is_voted(c, e)))
+	    (r->mode == REGISTRY_EMERGENCY && !is_voted(c, hash)))
 		return;
 	if (plan_write(c, p, CORE_ACTIVATE))
 		p->write.holders.epoch = e->pub.number;
@@ -375,12 +367,14 @@ plan_order(struct core *c, struct plan *p)
 	const struct registry_epoch *r = registry_epoch_of(v, o->epoch);
 	const struct ledger_epoch *e = ledger_epoch(c->ledger, o->epoch);
 	struct epoch_origin want = { .order = o->number, .vetoes = v->vetoes };
-	bool voted = e != NULL && is_voted(c, e);
+	uint8_t hash[32];
+	bool voted;
 
-	if (o->epoch == 0 || r == NULL)
+	if (o->epoch == 0 || r == NULL || (e != NULL && !root_hash(hash, e)))
 		return;
-	if (is_published(e, r)) {
-		plan_activate(c, p, e, r);
+	voted = e != NULL && is_voted(c, hash);
+	if (e != NULL && is_published(hash, r)) {
+		plan_activate(c, p, e, hash, r);
 		return;
 	}
 	if (r->status == REGISTRY_PUBLISHED)
@@ -405,7 +399,7 @@ plan_order(struct core *c, struct plan *p)
 		return;
 	} else if (!are_lost(c, e)) {
 		if (r->status == REGISTRY_ORDERED)
-			plan_publish(c, p, e);
+			plan_publish(c, p, e, hash);
 	} else if (!voted && ledger_epoch_never_held(c->ledger)) {
 		want.attempt++;
 		plan_make(c, p, o->epoch, want);

@@ -1,6 +1,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/base/name.h"
 #include "common/base/rd.h"
 #include "common/base/wr.h"
@@ -71,16 +73,6 @@ rd_hash(struct rd *r, uint8_t out[static 32])
 		memcpy(out, w, ABI_WORD);
 }
 
-static bool
-is_zero(const uint8_t *p, size_t len)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= p[i];
-	return any == 0;
-}
-
 /* A name, then zeros. */
 static bool
 slot_ok(const char s[static SLOT_MAX])
@@ -101,7 +93,7 @@ rd_seat(struct rd *r, struct anchor_view *v)
 	static_assert(SLOT_MAX == ABI_WORD, "a slot is one word");
 	rd_hash(r, (uint8_t *)s->slot);
 	rd_hash(r, s->device_id);
-	if (r->bad || !slot_ok(s->slot) || is_zero(s->device_id, 32))
+	if (r->bad || !slot_ok(s->slot) || sodium_is_zero(s->device_id, 32))
 		r->bad = true;
 	for (unsigned i = 0; !r->bad && i < v->n_seats; i++)
 		if (strcmp(v->seat[i].slot, s->slot) == 0)
@@ -144,7 +136,8 @@ rd_state(struct rd *r, struct anchor_state *s)
 		r->bad = true;
 	while (!r->bad && v->n_seats < n)
 		rd_seat(r, v);
-	v->order.set = !is_zero(v->order.incarnation, INCARNATION_ID_LEN);
+	v->order.set =
+	    !sodium_is_zero(v->order.incarnation, INCARNATION_ID_LEN);
 	v->announced.set = v->announced.to.generation != 0;
 }
 
@@ -155,12 +148,13 @@ possible(const struct anchor_state *s)
 	const struct anchor_view *v = &s->v;
 	bool founded = v->at.generation != 0;
 
-	if (is_zero(s->kms, 20) || is_zero(s->owner, 20) || v->wait_s == 0)
+	if (sodium_is_zero(s->kms, 20) || sodium_is_zero(s->owner, 20) ||
+	    v->wait_s == 0)
 		return false;
 	if (founded != (v->at.index != 0) ||
-	    founded == is_zero(v->at.hash, 32) ||
-	    founded == is_zero(v->opener, INCARNATION_ID_LEN) ||
-	    founded == is_zero(s->signer, 20))
+	    founded == sodium_is_zero(v->at.hash, 32) ||
+	    founded == sodium_is_zero(v->opener, INCARNATION_ID_LEN) ||
+	    founded == sodium_is_zero(s->signer, 20))
 		return false;
 	if (!founded && (s->orders != 0 || s->rotations != 0))
 		return false;
@@ -170,15 +164,16 @@ possible(const struct anchor_state *s)
 		return false;
 	if (!v->announced.set)
 		return v->announced.to.index == 0 &&
-		    is_zero(v->announced.to.hash, 32) &&
-		    is_zero(v->announced.incarnation, INCARNATION_ID_LEN) &&
+		    sodium_is_zero(v->announced.to.hash, 32) &&
+		    sodium_is_zero(
+			v->announced.incarnation, INCARNATION_ID_LEN) &&
 		    v->announced.open_at == 0;
 	return v->order.set &&
 	    memcmp(v->announced.incarnation, v->order.incarnation,
 		INCARNATION_ID_LEN) == 0 &&
 	    v->announced.to.generation == v->at.generation + 1 &&
 	    v->announced.to.index >= v->at.index &&
-	    !is_zero(v->announced.to.hash, 32) &&
+	    !sodium_is_zero(v->announced.to.hash, 32) &&
 	    (v->announced.to.index > v->at.index ||
 		memcmp(v->announced.to.hash, v->at.hash, 32) == 0) &&
 	    v->announced.open_at >= v->wait_s;

@@ -1,6 +1,8 @@
 /* What state() returns, and what it can be. */
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/eth/abird.h"
 #include "kms/gate/registryabi.h"
 
@@ -9,16 +11,6 @@
 #define SEATS_BITS 0x7fffu /* 15 seats: ClusterAnchor, MAX_SEATS */
 
 /* ---- reading ---- */
-
-static bool
-is_zero(const uint8_t *p, size_t len)
-{
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < len; i++)
-		any |= p[i];
-	return any == 0;
-}
 
 /* The order in which `struct Epoch` is declared. */
 static void
@@ -108,14 +100,14 @@ order_ok(const struct registry_state *s)
 	if (o->epoch == 0)
 		return o->mode == REGISTRY_ROUTINE && o->ordered_at == 0 &&
 		    o->not_before == 0 && o->retire_after == 0 &&
-		    is_zero(o->confirmed, 32);
+		    sodium_is_zero(o->confirmed, 32);
 	return o->number >= 1 && o->epoch == s->active + 1 &&
 	    o->ordered_at >= 1 && o->ordered_at <= INT64_MAX &&
 	    o->not_before <= o->ordered_at + MAX_WAIT &&
 	    (o->retire_after == 0 ||
 		(o->retire_after >= s->notice_s &&
 		    o->retire_after <= (uint64_t)10 * MAX_WAIT)) &&
-	    (o->mode == REGISTRY_EMERGENCY || is_zero(o->confirmed, 32));
+	    (o->mode == REGISTRY_EMERGENCY || sodium_is_zero(o->confirmed, 32));
 }
 
 /* A key, its address, and a CA; no key comes twice. */
@@ -128,7 +120,7 @@ root_ok(const struct registry_state *s, const struct registry_epoch *x)
 	if (k256_pub_parse(&pub, x->k256.b, sizeof x->k256.b) != ERR_OK ||
 	    k256_address(signer, &pub) != ERR_OK ||
 	    memcmp(signer, x->signer, sizeof signer) != 0 ||
-	    is_zero(x->ca_spki_hash, 32))
+	    sodium_is_zero(x->ca_spki_hash, 32))
 		return false;
 	for (const struct registry_epoch *y = s->epoch; y < x; y++)
 		if (memcmp(y->signer, x->signer, sizeof signer) == 0)
@@ -141,7 +133,7 @@ static bool
 held_ok(const struct registry_state *s, const struct registry_epoch *x)
 {
 	return x->holders != 0 && x->held_as_of != 0 &&
-	    !is_zero(x->held_seats, 32) &&
+	    !sodium_is_zero(x->held_seats, 32) &&
 	    x->published_at <= x->held_as_of + s->holders_age_s;
 }
 
@@ -155,10 +147,12 @@ static bool
 ordered_ok(const struct registry_state *s, const struct registry_epoch *x)
 {
 	return x->mode == s->order.mode && x->k256.b[0] == 0 &&
-	    is_zero(x->k256.b, sizeof x->k256.b) && is_zero(x->signer, 20) &&
-	    is_zero(x->ca_spki_hash, 32) && x->order == 0 &&
+	    sodium_is_zero(x->k256.b, sizeof x->k256.b) &&
+	    sodium_is_zero(x->signer, 20) &&
+	    sodium_is_zero(x->ca_spki_hash, 32) && x->order == 0 &&
 	    x->published_at == 0 && x->activated_at == 0 && no_end(x) &&
-	    x->held_as_of == 0 && x->holders == 0 && is_zero(x->held_seats, 32);
+	    x->held_as_of == 0 && x->holders == 0 &&
+	    sodium_is_zero(x->held_seats, 32);
 }
 
 /* A second vote is for this root, or there is none yet. */
@@ -174,7 +168,7 @@ published_ok(const struct registry_state *s, const struct registry_epoch *x)
 	    x->published_at >= s->order.not_before && x->activated_at == 0 &&
 	    no_end(x) && held_ok(s, x) &&
 	    x->held_as_of >= s->order.ordered_at &&
-	    (is_zero(s->order.confirmed, 32) ||
+	    (sodium_is_zero(s->order.confirmed, 32) ||
 		memcmp(s->order.confirmed, hash, 32) == 0);
 }
 
@@ -185,7 +179,7 @@ begin_ok(const struct registry_state *s, const struct registry_epoch *x)
 	if (x->number == 0)
 		return x->mode == REGISTRY_ROUTINE && x->order == 0 &&
 		    x->published_at == 0 && x->held_as_of == 0 &&
-		    x->holders == 0 && is_zero(x->held_seats, 32);
+		    x->holders == 0 && sodium_is_zero(x->held_seats, 32);
 	return x->order >= 1 && x->order <= s->order.number &&
 	    x->published_at >= 1 && held_ok(s, x) &&
 	    x->activated_at >= x->published_at + s->veto_window_s &&
@@ -246,12 +240,12 @@ possible(const struct registry_state *s)
 {
 	uint64_t end = s->active + (s->order.epoch != 0 ? 2 : 1);
 
-	if (is_zero(s->kms, 20) || is_zero(s->anchor, 20) ||
-	    is_zero(s->authority, 20) || is_zero(s->seats_hash, 32) ||
-	    !wait_ok(s->veto_window_s) || !wait_ok(s->notice_s) ||
-	    !wait_ok(s->holders_age_s))
+	if (sodium_is_zero(s->kms, 20) || sodium_is_zero(s->anchor, 20) ||
+	    sodium_is_zero(s->authority, 20) ||
+	    sodium_is_zero(s->seats_hash, 32) || !wait_ok(s->veto_window_s) ||
+	    !wait_ok(s->notice_s) || !wait_ok(s->holders_age_s))
 		return false;
-	if ((s->handovers == 0) != is_zero(s->handover_head, 32) ||
+	if ((s->handovers == 0) != sodium_is_zero(s->handover_head, 32) ||
 	    s->active > INT64_MAX || !order_ok(s) ||
 	    (s->vetoes != 0 && s->order.number == 0))
 		return false;
