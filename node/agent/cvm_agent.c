@@ -75,7 +75,10 @@ run(const struct agent_config *c)
 		goto done;
 	}
 	backend = agent_backend(agent);
-	e = server_start(&server, &backend, c->socket, c->socket_mode);
+	e = server_start(&server, &backend,
+	    &(struct server_options){ .surface = SURFACE_GUEST,
+		.unix_path = c->socket,
+		.unix_mode = c->socket_mode });
 	if (e != ERR_OK) {
 		log_event(LOG_ERROR, "listen_failed",
 		    log_str("socket", c->socket),

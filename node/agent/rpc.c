@@ -12,19 +12,15 @@
 #include "node/agent/rpc_quote.h"
 
 /* SDKs ask for the version before they use newer methods. */
-static enum err
-version(struct rpc_call *c)
+enum err
+rpc_version(struct rpc_call *c)
 {
 	rpc_put_str(c, "version", RPC_API_VERSION);
 	rpc_put_str(c, "rev", RPC_REV);
 	return ERR_OK;
 }
 
-static const struct method {
-	const char *name;
-	enum err (*run)(struct rpc_call *c);
-	bool secret; /* the reply carries a key */
-} methods[] = {
+static const struct rpc_method methods[] = {
 	{ "GetKey", rpc_keys_get_key, true },
 	{ "GetTlsKey", rpc_keys_get_tls_key, true },
 	{ "Sign", rpc_keys_sign, false },
@@ -35,8 +31,10 @@ static const struct method {
 	{ "Info", rpc_quote_info, false },
 	{ "CounterGet", rpc_counter_get, false },
 	{ "CounterIncrement", rpc_counter_increment, false },
-	{ "Version", version, false },
+	{ "Version", rpc_version, false },
 };
+const struct rpc_service rpc_guest = { "DstackGuest", methods,
+	sizeof methods / sizeof methods[0] };
 
 enum err
 rpc_fail(struct rpc_call *c, const char *fmt, ...)
@@ -119,20 +117,21 @@ rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
 	refuse_with(out, status, NULL);
 }
 
-static const struct method *
-find(const char *name)
+static const struct rpc_method *
+find(const struct rpc_service *s, const char *name)
 {
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-		if (strcmp(methods[i].name, name) == 0)
-			return &methods[i];
+	for (size_t i = 0; i < s->n_methods; i++)
+		if (strcmp(s->methods[i].name, name) == 0)
+			return &s->methods[i];
 	return NULL;
 }
 
 void
-rpc_call(const struct agent_backend *b, struct rpc_reply *out, const char *name,
-    json_t *fields, bool text)
+rpc_call(const struct agent_backend *b, struct rpc_reply *out,
+    const struct rpc_service *service, const char *name, json_t *fields,
+    bool text)
 {
-	const struct method *m = find(name);
+	const struct rpc_method *m = find(service, name);
 	struct params in = { .text = text };
 	struct rpc_call c = { .backend = b, .in = &in };
 	enum err e = ERR_NOMEM;

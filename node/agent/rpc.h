@@ -23,10 +23,35 @@ struct rpc_reply {
 	char error[RPC_ERROR_MAX]; /* what the body says; "" on success */
 };
 
+struct rpc_call;
+
+struct rpc_method {
+	const char *name;
+	enum err (*run)(struct rpc_call *c);
+	bool secret; /* the reply carries a key */
+};
+
+/* The methods that share a name space; surface.h has the paths to them. */
+struct rpc_service {
+	const char *name; /* "DstackGuest" */
+	const struct rpc_method *methods;
+	size_t n_methods;
+};
+
+extern const struct rpc_service rpc_guest; /* DstackGuest as of 0.5 */
+extern const struct rpc_service rpc_guest_v1; /* 0.6, /v1 */
+extern const struct rpc_service rpc_tappd; /* before 0.5 */
+extern const struct rpc_service rpc_worker; /* public, port 8090 */
+extern const struct rpc_service rpc_worker_v1;
+
 /* rpc_call runs one method ("GetKey") and fills `*out`.  `fields` is a JSON
  * value, or NULL for none; `text` says that it came from a query string. */
 void rpc_call(const struct agent_backend *b, struct rpc_reply *out,
-    const char *method, json_t *fields, bool text);
+    const struct rpc_service *service, const char *method, json_t *fields,
+    bool text);
+
+/* rpc_version answers Version, which every service has. */
+enum err rpc_version(struct rpc_call *c);
 
 /* rpc_refuse fills `*out` with an error reply. */
 void rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)

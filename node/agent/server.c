@@ -16,6 +16,7 @@
 
 struct server {
 	struct httpd *httpd;
+	enum surface surface;
 	struct agent_backend backend;
 };
 
@@ -72,7 +73,8 @@ add_query(void *cookie, const char *name, const char *value)
 
 static void
 call_get(const struct agent_backend *b, struct rpc_reply *out,
-    const char *method, const struct httpd_request *rq)
+    const struct rpc_service *service, const char *method,
+    const struct httpd_request *rq)
 {
 	struct query q = { .fields = json_object() };
 
@@ -81,13 +83,14 @@ call_get(const struct agent_backend *b, struct rpc_reply *out,
 	if (q.fields == NULL || q.bad)
 		rpc_refuse(out, 400, "Failed to read the query");
 	else
-		rpc_call(b, out, method, q.fields, true);
+		rpc_call(b, out, service, method, q.fields, true);
 	json_decref(q.fields);
 }
 
 static void
 call_post(const struct agent_backend *b, struct rpc_reply *out,
-    const char *method, const struct httpd_request *rq)
+    const struct rpc_service *service, const char *method,
+    const struct httpd_request *rq)
 {
 	json_t *fields = NULL;
 	char why[120] = "";
@@ -97,20 +100,20 @@ call_post(const struct agent_backend *b, struct rpc_reply *out,
 		sizeof why) != ERR_OK)
 		rpc_refuse(out, 400, "Failed to parse request: %s", why);
 	else
-		rpc_call(b, out, method, fields, false);
+		rpc_call(b, out, service, method, fields, false);
 	json_decref(fields);
 }
 
-void
-server_handle(
-    void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+static void
+handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 {
+	struct server *s = cookie;
 	struct rpc_reply out = { .status = 0 };
-	const char *method = rq->path + 1;
+	const struct rpc_service *service;
+	const char *method;
 	bool post = strcmp(rq->method, "POST") == 0;
 
-	if (rq->path[0] != '/' || method[0] == '\0' ||
-	    strchr(method, '/') != NULL)
+	if (surface_route(&service, &method, s->surface, rq->path) != ERR_OK)
 		rpc_refuse(&out, 404, "Not found");
 	else if (!post && strcmp(rq->method, "GET") != 0)
 		rpc_refuse(&out, 405, "Method not allowed");
@@ -119,9 +122,9 @@ server_handle(
 		    "Only JSON is spoken here: send "
 		    "Content-Type: application/json, or ?json");
 	else if (post)
-		call_post(cookie, &out, method, rq);
+		call_post(&s->backend, &out, service, method, rq);
 	else
-		call_get(cookie, &out, method, rq);
+		call_get(&s->backend, &out, service, method, rq);
 	if (out.status != 200)
 		log_event(LOG_INFO, "request_refused",
 		    log_str("path", rq->path), log_u64("status", out.status),
@@ -133,11 +136,13 @@ server_handle(
 
 enum err
 server_start(struct server **out, const struct agent_backend *b,
-    const char *socket, mode_t mode)
+    const struct server_options *so)
 {
 	const struct httpd_options o = {
-		.unix_path = socket,
-		.unix_mode = mode,
+		.unix_path = so->unix_path,
+		.unix_mode = so->unix_mode,
+		.host = so->host,
+		.port = so->port,
 		.max_body = LIMIT_HTTP_BODY,
 		.max_connections = MAX_CONNECTIONS,
 		.timeout_s = SILENCE_S,
@@ -149,13 +154,20 @@ server_start(struct server **out, const struct agent_backend *b,
 	if (s == NULL)
 		return ERR_NOMEM;
 	s->backend = *b;
-	e = httpd_start(&s->httpd, &o, server_handle, &s->backend);
+	s->surface = so->surface;
+	e = httpd_start(&s->httpd, &o, handle, s);
 	if (e != ERR_OK) {
 		free(s);
 		return e;
 	}
 	*out = s;
 	return ERR_OK;
+}
+
+uint16_t
+server_port(const struct server *s)
+{
+	return httpd_port(s->httpd);
 }
 
 void

@@ -9,16 +9,24 @@
 #include "common/net/httpd.h"
 
 #include "node/agent/backend.h"
+#include "node/agent/surface.h"
 
 struct server; /* opaque */
 
-/* server_start serves `b` (borrowed for the life) on a unix socket. */
-enum err server_start(struct server **out, const struct agent_backend *b,
-    const char *socket, mode_t mode);
-void server_stop(struct server *s); /* NULL is fine */
+struct server_options {
+	enum surface surface;
+	const char *unix_path; /* a socket with mode `unix_mode`; else: */
+	mode_t unix_mode;
+	const char *host; /* a numeric address, and */
+	uint16_t port; /* 0 takes a free one */
+};
 
-/* server_handle is the handler itself, for tests; `cookie` is the backend. */
-void server_handle(
-    void *cookie, const struct httpd_request *rq, struct httpd_reply *rp);
+/* server_start serves `b` (copied; its cookie is borrowed for the life) as
+ * one surface.  Errors as httpd_start. */
+enum err server_start(struct server **out, const struct agent_backend *b,
+    const struct server_options *o);
+/* The TCP port that is listened on. */
+uint16_t server_port(const struct server *s);
+void server_stop(struct server *s); /* NULL is fine */
 
 #endif

@@ -38,7 +38,7 @@ call_as(json_t **out, const char *method, const char *body, bool text)
 		cr_assert_eq(json_parse(&fields, body, strlen(body),
 				 LIMIT_HTTP_BODY, why, sizeof why),
 		    ERR_OK, "%s", why);
-	rpc_call(&backend, &rp, method, fields, text);
+	rpc_call(&backend, &rp, &rpc_guest, method, fields, text);
 	for (size_t i = 0; i < rp.body.len; i++)
 		cr_assert(rp.body.p[i] < 0x80, "reply is not ASCII");
 	cr_assert_eq(json_parse(out, rp.body.p, rp.body.len, LIMIT_HTTP_BODY,
@@ -112,7 +112,7 @@ Test(agent_rpc, error_form)
 {
 	struct rpc_reply rp = { .status = 0 };
 
-	rpc_call(&backend, &rp, "Nope", NULL, false);
+	rpc_call(&backend, &rp, &rpc_guest, "Nope", NULL, false);
 	cr_assert_str_eq((char *)rp.body.p,
 	    "{\n  \"error\": \"Service not found: Nope\"\n}");
 	cr_assert(!rp.secret);
@@ -630,10 +630,10 @@ Test(agent_rpc, secret_replies)
 {
 	struct rpc_reply rp = { .status = 0 };
 
-	rpc_call(&backend, &rp, "GetKey", NULL, false);
+	rpc_call(&backend, &rp, &rpc_guest, "GetKey", NULL, false);
 	cr_assert(rp.secret && rp.status == 200);
 	buf_wipe(&rp.body);
-	rpc_call(&backend, &rp, "Version", NULL, false);
+	rpc_call(&backend, &rp, &rpc_guest, "Version", NULL, false);
 	cr_assert(!rp.secret);
 	buf_fini(&rp.body);
 }

@@ -20,6 +20,11 @@ static struct fake_agent fake;
 static struct agent_backend backend;
 static struct server *server;
 static char dir[] = "/tmp/agent-server-XXXXXX", path[64];
+static const struct server_options options = {
+	.surface = SURFACE_GUEST,
+	.unix_path = path,
+	.unix_mode = 0660,
+};
 
 static void
 setup(void)
@@ -29,7 +34,7 @@ setup(void)
 	fake_agent_init(&fake, &backend);
 	cr_assert_not_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof path, "%s/s.sock", dir);
-	cr_assert_eq(server_start(&server, &backend, path, 0660), ERR_OK);
+	cr_assert_eq(server_start(&server, &backend, &options), ERR_OK);
 }
 
 static void
@@ -215,7 +220,7 @@ Test(agent_server, one_socket)
 {
 	struct server *second;
 
-	cr_assert_eq(server_start(&second, &backend, path, 0660), ERR_EXISTS);
+	cr_assert_eq(server_start(&second, &backend, &options), ERR_EXISTS);
 	json_decref(
 	    answer(JSON_POST("/Version", "2", "{}"), 4096, "HTTP/1.1 200 "));
 }
