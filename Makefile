@@ -16,9 +16,13 @@ WARN := -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wswitch-enum \
 HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 OPT := -O2 -g
 FUZZING ?=
+COVER ?=
 ifneq ($(SAN),)
 HARDEN := -fPIE -fno-omit-frame-pointer
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+endif
+ifneq ($(COVER),)
+OPT := -O1 -g -fprofile-instr-generate -fcoverage-mapping
 endif
 ifneq ($(FUZZING),)
 OPT += -fsanitize=fuzzer-no-link
@@ -115,18 +119,18 @@ FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-.PHONY: fuzz fuzz-one
+.PHONY: fuzz fuzz-cover
 S ?= 20
-fuzz: ## fuzz every target for S seconds (T=name for one)
-	@set -e; for t in $(if $(T),$(T),$(FUZZ:fuzz/fuzz_%.c=%)); do \
-	    $(MAKE) --no-print-directory fuzz-one T=$$t S=$(S); done
-fuzz-one:
-	@$(MAKE) --no-print-directory CC=clang B=build/fuzz SAN=1 FUZZING=1 \
-	    build/fuzz/fuzzer_$(T)
-	@mkdir -p build/fuzz/new/$(T)
-	build/fuzz/fuzzer_$(T) -max_total_time=$(S) -print_final_stats=1 \
-	    -timeout=10 -rss_limit_mb=2048 build/fuzz/new/$(T) \
-	    $(wildcard fuzz/corpora/$(T)) 2>&1 | tail -12
+FUZZ_NAMES := $(if $(T),$(T),$(FUZZ:fuzz/fuzz_%.c=%))
+fuzz: ## fuzz every target for S seconds (T=name for one); a table at the end
+	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
+	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
+	@fuzz/run.sh $(S) $(FUZZ_NAMES)
+COVERED ?= common node kms
+fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
+	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
+	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
+	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
