@@ -14,6 +14,10 @@ mkdir -p "$out"
 rm -f "$out"/*.profraw
 objects=()
 
+object() { # binary: the first is named plainly, the others by an option
+	if [ ${#objects[@]} -eq 0 ]; then objects=("$1"); else objects+=(-object "$1"); fi
+}
+
 run() { # name command...
 	local name=$1
 	shift
@@ -24,7 +28,7 @@ run() { # name command...
 for bin in "$dir"/fuzz/fuzz_*; do
 	case $bin in *.o | *.d) continue ;; esac
 	t=$(basename "$bin")
-	objects+=(-object "$bin")
+	object "$bin"
 	for corpus in "fuzz/corpora/${t#fuzz_}" "build/fuzz/new/${t#fuzz_}"; do
 		[ ! -d "$corpus" ] || run "$t" "$bin" "$corpus"
 	done
@@ -32,14 +36,15 @@ done
 if [ "${UNIT:-0}" = 1 ]; then
 	for bin in "$dir"/tests/unit/test_*; do
 		case $bin in *.o | *.d) continue ;; esac
-		objects+=(-object "$bin")
+		object "$bin"
 		run "$(basename "$bin")" timeout 900 "$bin" --quiet -j2
 	done
 fi
 llvm-profdata merge -sparse -o "$out/all.profdata" "$out"/*.profraw
 rm -f "$out"/*.profraw
 llvm-cov show "${objects[@]}" -instr-profile="$out/all.profdata" \
-    -format=html -show-branches=count -output-dir="$out" "$@" >/dev/null
+    -format=html -show-branches=count -output-dir="$out" \
+    "$@" >/dev/null
 llvm-cov report "${objects[@]}" -instr-profile="$out/all.profdata" \
     -show-functions=false "$@" >"$out/summary.txt"
 cat "$out/summary.txt"
