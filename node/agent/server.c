@@ -18,6 +18,7 @@ struct server {
 	struct httpd *httpd;
 	enum surface surface;
 	struct agent_backend backend;
+	server_page *page;
 };
 
 /* Whether the request is JSON: by method, query or content type. */
@@ -104,6 +105,17 @@ call_post(const struct agent_backend *b, struct rpc_reply *out,
 	json_decref(fields);
 }
 
+/* A page that its owner filled; false if there is none. */
+static bool
+is_page(const struct server *s, const struct httpd_request *rq,
+    struct httpd_reply *rp)
+{
+	return s->page != NULL &&
+	    (strcmp(rq->method, "GET") == 0 ||
+		strcmp(rq->method, "HEAD") == 0) &&
+	    s->page(&s->backend, rq, rp);
+}
+
 static void
 handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 {
@@ -113,9 +125,11 @@ handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 	const char *method;
 	bool post = strcmp(rq->method, "POST") == 0;
 
-	if (surface_route(&service, &method, s->surface, rq->path) != ERR_OK)
+	if (surface_route(&service, &method, s->surface, rq->path) != ERR_OK) {
+		if (is_page(s, rq, rp))
+			return;
 		rpc_refuse(&out, 404, "Not found");
-	else if (!post && strcmp(rq->method, "GET") != 0)
+	} else if (!post && strcmp(rq->method, "GET") != 0)
 		rpc_refuse(&out, 405, "Method not allowed");
 	else if (!is_json(rq))
 		rpc_refuse(&out, 400,
@@ -155,6 +169,7 @@ server_start(struct server **out, const struct agent_backend *b,
 		return ERR_NOMEM;
 	s->backend = *b;
 	s->surface = so->surface;
+	s->page = so->page;
 	e = httpd_start(&s->httpd, &o, handle, s);
 	if (e != ERR_OK) {
 		free(s);

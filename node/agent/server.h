@@ -13,8 +13,17 @@
 
 struct server; /* opaque */
 
+/* A page that is no method of a service, asked for by GET or HEAD at a path
+ * that leads to no service.  It fills the reply (httpd.h: the body, and what
+ * differs from 200 and application/json) and returns true, or returns false
+ * and leaves it: 404.  Called on several threads; it may block for seconds.
+ * httpd_query() reads the query. */
+typedef bool server_page(const struct agent_backend *b,
+    const struct httpd_request *rq, struct httpd_reply *rp);
+
 struct server_options {
 	enum surface surface;
+	server_page *page; /* or NULL: there are none */
 	const char *unix_path; /* a socket with mode `unix_mode`; else: */
 	mode_t unix_mode;
 	const char *host; /* a numeric address, and */

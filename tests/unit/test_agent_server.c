@@ -224,3 +224,35 @@ Test(agent_server, one_socket)
 	json_decref(
 	    answer(JSON_POST("/Version", "2", "{}"), 4096, "HTTP/1.1 200 "));
 }
+
+static bool
+page(const struct agent_backend *b, const struct httpd_request *rq,
+    struct httpd_reply *rp)
+{
+	cr_assert_eq(b->cookie, &fake);
+	if (strcmp(rq->path, "/") != 0)
+		return false;
+	rp->content_type = "text/html; charset=utf-8";
+	return buf_printf(&rp->body, "<p>a page") == ERR_OK;
+}
+
+/* Pages are for GET alone, and where no service is. */
+Test(agent_server, pages)
+{
+	struct server_options o = options;
+	char *out;
+
+	server_stop(server);
+	o.surface = SURFACE_WORKER;
+	o.page = page;
+	cr_assert_eq(server_start(&server, &backend, &o), ERR_OK);
+	refused(JSON_POST("/", "2", "{}"), "HTTP/1.1 404 ", "Not found");
+	refused(
+	    "GET /x HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ", "Not found");
+	out = talk("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4096);
+	cr_assert_not_null(strstr(out, "Content-Type: text/html"));
+	cr_assert_not_null(strstr(out, "\r\n\r\n<p>a page"));
+	free(out);
+	json_decref(answer("GET /prpc/Version HTTP/1.1\r\nHost: x\r\n\r\n",
+	    4096, "HTTP/1.1 200 "));
+}
