@@ -31,7 +31,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen
 CFLAGS += -std=c2x $(WARN) $(HARDEN) $(OPT)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(comma)undefined)
 comma := ,
-LDLIBS := -lnng -luv -lraft -llmdb -lmicrohttpd -lcurl -ljansson -lcyaml -lcbor \
+LDLIBS := -lnng -luv -lraft -llmdb -lcurl -ljansson -lcyaml -lcbor \
     -lprotobuf-c -lsecp256k1 -lsodium -lssl -lcrypto -lpthread
 
 srcs = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))

@@ -10,7 +10,7 @@ PACKAGES="
 	pkg-config git curl ca-certificates jq procps
 	libssl-dev libsecp256k1-dev libsodium-dev
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
-	libuv1-dev libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev
+	libuv1-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
 "
 # Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of

@@ -1,411 +1,514 @@
-/* httpd: HTTP/1.1 over libmicrohttpd, one thread per connection.
+/* httpd: one thread reads and writes for all connections, others run the
+ * handler.
  *
- * A handler may block for seconds (a quote, a chain call).  In a pool of
- * event loops it would hold up every other connection of its loop, so each
- * connection has its own thread, max_connections bounds them, and
- * `threads` bounds how many handlers run at once.
+ * A handler may block for seconds (a quote, a chain call), so it never runs
+ * on the thread that keeps the time.  A connection belongs to the loop,
+ * except while its request is queued or handled: then to a handler's thread,
+ * which sends the reply at once, as far as the socket takes it.
  *
- * Request state is made when the request line is there (uri_seen) and freed
- * when libmicrohttpd is done with the request (completed). */
+ *   READING -- whole --> HANDLED -- sent --> LINGERING -- client's end --> gone
+ *      \_______________ refused ____________/ \_ not all: WRITING _/ */
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
 
 #include <assert.h>
 #include <errno.h>
-#include <semaphore.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <microhttpd.h>
+#include "common/base/clock.h"
+#include "common/base/secret.h"
+#include "common/net/httpconn.h"
+#include "common/net/listen.h"
 
-#include "common/net/httpd.h"
+#define BODIES_DEFAULT (64u << 20)
+/* A request that is refused by its length is still being sent: what is read
+ * away of it, besides the largest body that is taken, eight times. */
+#define DRAIN_MIN (1u << 20)
+#define DRAIN_FACTOR 8u
+#define TICK_MS 100
+#define EVENTS 128
+#define READ_SIZE (64u * 1024)
+#define READS_IN_A_ROW 16 /* before others have their turn */
+#define HANDLER_STACK (512u * 1024)
 
-#define BACKLOG 64
-/* A chunked body has no length up front: what is over the limit is thrown
- * away, so that the client gets to read its 413, but only this much. */
-#define DISCARD_FACTOR 2
-/* Bytes that a closing connection reads away: see drain(). */
-#define DRAIN_MAX (64u * 1024)
+/* First in, first out. */
+struct queue {
+	struct httpconn *first, **last;
+};
 
 struct httpd {
-	struct MHD_Daemon *mhd;
 	httpd_handler *handler;
 	void *cookie; /* borrows */
-	size_t max_body;
-	unsigned timeout_s;
-	sem_t running; /* handlers that may still start */
-	bool have_sem;
+	size_t max_body, max_bodies, max_drain;
+	unsigned max_connections;
+	uint64_t timeout_ms, total_ms;
+	struct listen_file file;
 	uint16_t port;
-	char unix_path[sizeof((struct sockaddr_un *)0)->sun_path];
-	dev_t unix_dev; /* of our socket, so that a successor's is kept */
-	ino_t unix_ino;
-};
-
-struct request {
-	struct buf body;
-	size_t seen; /* bytes of body, kept or not */
-	bool started; /* the first, bodiless call was made */
-	bool bad_uri;
-	bool over;
-};
-
-/* ---- replies ---- */
-
-struct owned_body {
-	struct buf buf;
-	bool secret;
+	int listener, epoll, wake; /* -1: none */
+	/* The loop's alone. */
+	struct httpconn *conns;
+	unsigned n_conns;
+	size_t bodies; /* bytes that requests have reserved */
+	bool accepting; /* false while descriptors have run out */
+	uint8_t *scratch; /* owns: READ_SIZE */
+	pthread_t loop;
+	bool have_loop;
+	pthread_t *threads; /* owns */
+	unsigned n_threads;
+	/* Under the lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	struct queue jobs, done;
+	bool stopping;
 };
 
 static void
-owned_body_free(void *cls)
+push(struct queue *q, struct httpconn *c)
 {
-	struct owned_body *o = cls;
-
-	if (o->secret)
-		buf_wipe(&o->buf);
-	else
-		buf_fini(&o->buf);
-	free(o);
+	c->queued = NULL;
+	*q->last = c;
+	q->last = &c->queued;
 }
 
-/* Takes the reply's body. */
-static enum MHD_Result
-send_reply(struct MHD_Connection *c, struct httpd_reply *rp)
+static struct httpconn *
+pop(struct queue *q)
 {
-	struct owned_body *o = calloc(1, sizeof *o);
-	struct MHD_Response *r = NULL;
-	enum MHD_Result ok = MHD_NO;
+	struct httpconn *c = q->first;
 
-	if (o == NULL) {
-		buf_wipe(&rp->body);
-		return MHD_NO;
-	}
-	o->buf = rp->body;
-	o->secret = rp->secret;
-	rp->body = (struct buf){ 0 };
-	r = MHD_create_response_from_buffer_with_free_callback_cls(
-	    o->buf.len, o->buf.p, owned_body_free, o);
-	if (r == NULL) {
-		owned_body_free(o);
-		return MHD_NO;
-	}
-	if (MHD_add_response_header(r, "Connection", "close") == MHD_YES &&
-	    MHD_add_response_header(r, "Content-Type", rp->content_type) ==
-		MHD_YES &&
-	    (rp->header_name == NULL ||
-		MHD_add_response_header(r, rp->header_name, rp->header_value) ==
-		    MHD_YES))
-		ok = MHD_queue_response(c, rp->status, r);
-	MHD_destroy_response(r);
-	return ok;
-}
-
-/* Static JSON text, in the form of dstack's own errors. */
-static enum MHD_Result
-send_error(struct MHD_Connection *c, unsigned status, const char *json)
-{
-	struct httpd_reply rp = { .status = status,
-		.content_type = "application/json" };
-
-	if (buf_set(&rp.body, json, strlen(json)) != ERR_OK)
-		return MHD_NO;
-	return send_reply(c, &rp);
-}
-
-/* ---- requests ---- */
-
-static void *
-uri_seen(void *cls, const char *uri, struct MHD_Connection *c)
-{
-	struct request *rq = calloc(1, sizeof *rq);
-
-	(void)cls;
-	(void)c;
-	/* Decoded, a NUL would cut path or value short: never let two
-	 * readers see different strings. */
-	if (rq != NULL)
-		rq->bad_uri = strstr(uri, "%00") != NULL;
-	return rq;
+	if (c != NULL && (q->first = c->queued) == NULL)
+		q->last = &q->first;
+	return c;
 }
 
 static void
-completed(void *cls, struct MHD_Connection *c, void **con_cls,
-    enum MHD_RequestTerminationCode why)
+wake(struct httpd *h)
 {
-	struct request *rq = *con_cls;
+	const uint64_t one = 1;
 
-	(void)cls;
-	(void)c;
-	(void)why;
-	if (rq == NULL)
-		return;
-	buf_wipe(&rq->body); /* it may hold an app's secret */
-	free(rq);
-	*con_cls = NULL;
+	/* Full means that it is awake. */
+	(void)!write(h->wake, &one, sizeof one);
 }
 
-/* True if a declared length is over the limit, or is no number. */
-static bool
-declared_over(struct MHD_Connection *c, size_t max)
+/* ---- requests, as handlers see them ---- */
+
+void
+httpd_request_of(struct httpd_request *out, const struct http1 *in)
 {
-	const char *v =
-	    MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
-	unsigned long long n;
-	char *end;
-
-	if (v == NULL)
-		return false;
-	errno = 0;
-	n = strtoull(v, &end, 10);
-	return errno != 0 || *end != '\0' || n > max;
-}
-
-static enum MHD_Result
-first_call(struct httpd *h, struct MHD_Connection *c, struct request *rq)
-{
-	rq->started = true;
-	if (rq->bad_uri)
-		return send_error(c, 400, "{\"error\":\"bad path\"}");
-	if (declared_over(c, h->max_body))
-		return send_error(c, 413, "{\"error\":\"body too large\"}");
-	return MHD_YES;
-}
-
-static enum MHD_Result
-take_body(struct httpd *h, struct request *rq, const char *p, size_t *len)
-{
-	size_t n = *len;
-
-	if (rq->seen + n > h->max_body)
-		rq->over = true;
-	if (rq->seen + n > h->max_body * DISCARD_FACTOR)
-		return MHD_NO;
-	rq->seen += n;
-	*len = 0;
-	if (rq->over)
-		return MHD_YES;
-	return buf_append(&rq->body, p, n, h->max_body) == ERR_OK ? MHD_YES
-								  : MHD_NO;
-}
-
-static enum MHD_Result
-run_handler(struct httpd *h, struct MHD_Connection *c, struct request *rq,
-    const char *method, const char *path)
-{
-	const char *type =
-	    MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Type");
-	struct httpd_request in = {
-		.method = method,
-		.path = path,
-		.content_type = type == NULL ? "" : type,
-		.internal = c,
+	*out = (struct httpd_request){
+		.method = in->method,
+		.path = in->path,
+		.content_type = in->content_type,
+		.body = buf_view(&in->body),
+		.beyond = buf_view(&in->beyond),
+		.internal = in,
 	};
-	struct httpd_reply rp = { .status = 200,
-		.content_type = "application/json" };
-
-	in.body = buf_view(&rq->body);
-	if (in.body.p == NULL)
-		in.body.p = (const uint8_t *)"";
-	/* The silence is ours while a handler runs: without this a slow one
-	 * would find its connection timed out. */
-	(void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
-	while (sem_wait(&h->running) != 0)
-		assert(errno == EINTR);
-	h->handler(h->cookie, &in, &rp);
-	(void)sem_post(&h->running);
-	(void)MHD_set_connection_option(
-	    c, MHD_CONNECTION_OPTION_TIMEOUT, h->timeout_s);
-	return send_reply(c, &rp);
+	if (out->body.p == NULL)
+		out->body.p = (const uint8_t *)"";
 }
-
-static enum MHD_Result
-on_request(void *cls, struct MHD_Connection *c, const char *path,
-    const char *method, const char *version, const char *data, size_t *len,
-    void **con_cls)
-{
-	struct httpd *h = cls;
-	struct request *rq = *con_cls;
-
-	(void)version;
-	if (rq == NULL) /* no memory when the request began */
-		return MHD_NO;
-	if (!rq->started)
-		return first_call(h, c, rq);
-	if (*len > 0)
-		return take_body(h, rq, data, len);
-	if (rq->over)
-		return send_error(c, 413, "{\"error\":\"body too large\"}");
-	return run_handler(h, c, rq, method, path);
-}
-
-/* drain reads away what a client sent beyond its request.  Closing a socket
- * with unread bytes resets it, and the client then never sees the end of its
- * reply; dstack's JS SDK sends such bytes (eth-toolchain.md 3.2, 5). */
-static void
-drain(void *cls, struct MHD_Connection *c, void **socket_cls,
-    enum MHD_ConnectionNotificationCode what)
-{
-	const union MHD_ConnectionInfo *i;
-	char junk[4096];
-	size_t total = 0;
-	ssize_t n;
-
-	(void)cls;
-	(void)socket_cls;
-	if (what != MHD_CONNECTION_NOTIFY_CLOSED)
-		return;
-	i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-	if (i == NULL)
-		return;
-	while (total < DRAIN_MAX &&
-	    (n = recv(i->connect_fd, junk, sizeof junk, MSG_DONTWAIT)) > 0)
-		total += (size_t)n;
-}
-
-/* ---- listening ---- */
-
-/* ERR_OK when nothing is at the path any more. */
-static enum err
-clear_stale(const struct sockaddr_un *sa)
-{
-	struct stat st;
-	enum err e = ERR_EXISTS;
-	int fd;
-
-	if (lstat(sa->sun_path, &st) != 0)
-		return errno == ENOENT ? ERR_OK : ERR_IO;
-	if (!S_ISSOCK(st.st_mode))
-		return ERR_CONFIG; /* somebody's file: never remove it */
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return ERR_IO;
-	/* A full backlog (EAGAIN) is a live server too. */
-	if (connect(fd, (const struct sockaddr *)sa, sizeof *sa) != 0 &&
-	    errno == ECONNREFUSED)
-		e = unlink(sa->sun_path) == 0 ? ERR_OK : ERR_IO;
-	(void)close(fd);
-	return e;
-}
-
-static enum err
-listen_unix(int *out, struct httpd *h, const struct httpd_options *o)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	mode_t mode = o->unix_mode == 0 ? 0600 : o->unix_mode;
-	size_t n = strlen(o->unix_path);
-	struct stat st;
-	enum err e;
-	int fd;
-
-	if (n == 0 || n >= sizeof sa.sun_path)
-		return ERR_CONFIG;
-	memcpy(sa.sun_path, o->unix_path, n + 1);
-	if ((e = clear_stale(&sa)) != ERR_OK)
-		return e;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return ERR_IO;
-	/* The mode before bind narrows the new file from its first moment;
-	 * the one after it widens what the umask took away. */
-	if (fchmod(fd, mode) != 0 ||
-	    bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0) {
-		(void)close(fd);
-		return ERR_IO;
-	}
-	if (chmod(sa.sun_path, mode) != 0 || listen(fd, BACKLOG) != 0 ||
-	    lstat(sa.sun_path, &st) != 0) {
-		(void)close(fd);
-		(void)unlink(sa.sun_path);
-		return ERR_IO;
-	}
-	memcpy(h->unix_path, sa.sun_path, n + 1);
-	h->unix_dev = st.st_dev;
-	h->unix_ino = st.st_ino;
-	*out = fd;
-	return ERR_OK;
-}
-
-static enum err
-listen_tcp(int *out, struct httpd *h, const struct httpd_options *o)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} sa = { 0 };
-	socklen_t len;
-	int one = 1, fd;
-
-	if (inet_pton(AF_INET, o->host, &sa.v4.sin_addr) == 1) {
-		sa.v4.sin_family = AF_INET;
-		sa.v4.sin_port = htons(o->port);
-		len = sizeof sa.v4;
-	} else if (inet_pton(AF_INET6, o->host, &sa.v6.sin6_addr) == 1) {
-		sa.v6.sin6_family = AF_INET6;
-		sa.v6.sin6_port = htons(o->port);
-		len = sizeof sa.v6;
-	} else {
-		return ERR_CONFIG;
-	}
-	fd = socket(
-	    sa.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return ERR_IO;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-	    bind(fd, &sa.any, len) != 0 || listen(fd, BACKLOG) != 0 ||
-	    getsockname(fd, &sa.any, &len) != 0) {
-		(void)close(fd);
-		return ERR_IO;
-	}
-	h->port = ntohs(
-	    sa.any.sa_family == AF_INET ? sa.v4.sin_port : sa.v6.sin6_port);
-	*out = fd;
-	return ERR_OK;
-}
-
-/* ---- public ---- */
 
 const char *
 httpd_query(const struct httpd_request *rq, const char *name)
 {
-	const char *v = NULL;
-	size_t len;
+	const struct http1 *in = rq->internal;
 
-	if (MHD_lookup_connection_value_n(rq->internal, MHD_GET_ARGUMENT_KIND,
-		name, strlen(name), &v, &len) != MHD_YES)
-		return NULL;
-	return v == NULL ? "" : v;
-}
-
-struct each_query {
-	void (*fn)(void *, const char *, const char *);
-	void *cookie;
-};
-
-static enum MHD_Result
-each_query(
-    void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	struct each_query *q = cls;
-
-	(void)kind;
-	q->fn(q->cookie, name, value == NULL ? "" : value);
-	return MHD_YES;
+	for (size_t i = 0; i < in->n_query; i++)
+		if (strcmp(in->query[i].name, name) == 0)
+			return in->query[i].value;
+	return NULL;
 }
 
 void
 httpd_each_query(const struct httpd_request *rq,
     void (*fn)(void *cookie, const char *name, const char *value), void *cookie)
 {
-	struct each_query q = { fn, cookie };
+	const struct http1 *in = rq->internal;
 
-	(void)MHD_get_connection_values(
-	    rq->internal, MHD_GET_ARGUMENT_KIND, each_query, &q);
+	for (size_t i = 0; i < in->n_query; i++)
+		fn(cookie, in->query[i].name, in->query[i].value);
+}
+
+/* ---- the handlers' threads ---- */
+
+static void
+handle(struct httpd *h, struct httpconn *c)
+{
+	struct httpd_reply rp = { .status = 200,
+		.content_type = "application/json" };
+	struct httpd_request rq;
+
+	httpd_request_of(&rq, &c->in);
+	h->handler(h->cookie, &rq, &rp);
+	httpconn_reply(c, &rp);
+	/* The rest, if any, is the loop's. */
+	(void)httpconn_send(c);
+}
+
+static void *
+run_handlers(void *arg)
+{
+	struct httpd *h = arg;
+	struct httpconn *c;
+	bool first;
+
+	(void)pthread_mutex_lock(&h->lock);
+	for (;;) {
+		while (!h->stopping && h->jobs.first == NULL)
+			(void)pthread_cond_wait(&h->work, &h->lock);
+		if (h->stopping)
+			break;
+		c = pop(&h->jobs);
+		(void)pthread_mutex_unlock(&h->lock);
+		handle(h, c);
+		(void)pthread_mutex_lock(&h->lock);
+		first = h->done.first == NULL;
+		push(&h->done, c);
+		if (first)
+			wake(h);
+	}
+	(void)pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+/* ---- connections: the loop's ---- */
+
+static void
+conn_free(struct httpd *h, struct httpconn *c)
+{
+	*(c->prev != NULL ? &c->prev->next : &h->conns) = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
+	h->n_conns--;
+	h->bodies -= c->reserved;
+	httpconn_fini(c);
+	free(c);
+}
+
+/* Waits for `events` (EPOLLIN, EPOLLOUT; 0: none) of the connection. */
+static void
+watch(struct httpd *h, struct httpconn *c, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = c };
+
+	(void)epoll_ctl(h->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+/* Sends, and goes on to wait for the client's end. */
+static void
+conn_write(struct httpd *h, struct httpconn *c)
+{
+	if (httpconn_send(c)) {
+		c->state = HTTPCONN_LINGERING;
+		c->began_ms = clock_mono_ms();
+		watch(h, c, EPOLLIN);
+	} else {
+		c->state = HTTPCONN_WRITING;
+		watch(h, c, EPOLLOUT);
+	}
+}
+
+static void
+conn_refuse(
+    struct httpd *h, struct httpconn *c, unsigned status, const char *why)
+{
+	httpconn_refuse(c, status, why);
+	conn_write(h, c);
+}
+
+static void
+conn_whole(struct httpd *h, struct httpconn *c)
+{
+	c->state = HTTPCONN_HANDLED;
+	watch(h, c, 0);
+	(void)pthread_mutex_lock(&h->lock);
+	push(&h->jobs, c);
+	(void)pthread_cond_signal(&h->work);
+	(void)pthread_mutex_unlock(&h->lock);
+}
+
+/* The head is there: may its body come? */
+static enum http1_step
+conn_head(struct httpd *h, struct httpconn *c, bool more)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (c->in.body_max > h->max_bodies - h->bodies)
+		return http1_refuse(&c->in, 503, "too many large requests");
+	c->reserved = c->in.body_max;
+	h->bodies += c->reserved;
+	if (c->in.expect_continue && c->in.body_max > 0 && !more)
+		(void)send(c->fd, go_on, sizeof go_on - 1,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+	return HTTP1_MORE;
+}
+
+static enum http1_step
+conn_feed(struct httpd *h, struct httpconn *c, struct bytes in)
+{
+	enum http1_step step = http1_feed(&c->in, &in);
+
+	if (step == HTTP1_HEAD &&
+	    (step = conn_head(h, c, in.len > 0)) == HTTP1_MORE)
+		step = http1_feed(&c->in, &in);
+	return step;
+}
+
+/* False when the client has gone away. */
+static bool
+conn_read(struct httpd *h, struct httpconn *c)
+{
+	for (int i = 0; i < READS_IN_A_ROW; i++) {
+		ssize_t n = recv(c->fd, h->scratch, READ_SIZE, MSG_DONTWAIT);
+		enum http1_step step;
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return true;
+		if (n < 0 || (n == 0 && !http1_begun(&c->in)))
+			return false;
+		if (n == 0) {
+			conn_refuse(h, c, 400, "the request ended early");
+			return true;
+		}
+		c->heard_ms = clock_mono_ms();
+		step = conn_feed(h, c, (struct bytes){ h->scratch, (size_t)n });
+		secret_wipe(h->scratch, (size_t)n);
+		if (step == HTTP1_WHOLE)
+			conn_whole(h, c);
+		else if (step == HTTP1_REFUSED)
+			conn_refuse(h, c, c->in.status, c->in.why);
+		if (step != HTTP1_MORE)
+			return true;
+	}
+	return true;
+}
+
+static void
+conn_event(struct httpd *h, struct httpconn *c, uint32_t events)
+{
+	bool live = true;
+
+	switch (c->state) {
+	case HTTPCONN_READING:
+		live = conn_read(h, c);
+		break;
+	case HTTPCONN_WRITING:
+		conn_write(h, c);
+		break;
+	case HTTPCONN_LINGERING:
+		live = httpconn_drain(c, h->scratch, READ_SIZE, h->max_drain);
+		break;
+	case HTTPCONN_HANDLED:
+		/* Hung up, which epoll tells unasked.  The answer is made all
+		 * the same; but do not hear of it again and again. */
+		if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+			(void)epoll_ctl(h->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+		return;
+	}
+	if (!live)
+		conn_free(h, c);
+}
+
+/* Handlers have answered. */
+static void
+take_done(struct httpd *h)
+{
+	struct httpconn *c, *next;
+	uint64_t n;
+
+	(void)!read(h->wake, &n, sizeof n);
+	(void)pthread_mutex_lock(&h->lock);
+	c = h->done.first;
+	h->done = (struct queue){ NULL, &h->done.first };
+	(void)pthread_mutex_unlock(&h->lock);
+	for (; c != NULL; c = next) {
+		struct epoll_event ev = { .data.ptr = c };
+
+		next = c->queued;
+		/* It may have hung up meanwhile. */
+		(void)epoll_ctl(h->epoll, EPOLL_CTL_ADD, c->fd, &ev);
+		conn_write(h, c);
+	}
+}
+
+/* ---- the loop ---- */
+
+static void
+set_accepting(struct httpd *h, bool on)
+{
+	struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.ptr = h };
+
+	if (h->accepting == on)
+		return;
+	h->accepting = on;
+	(void)epoll_ctl(h->epoll, EPOLL_CTL_MOD, h->listener, &ev);
+}
+
+/* Takes the descriptor. */
+static void
+conn_new(struct httpd *h, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct httpconn *c = NULL;
+
+	if (h->n_conns < h->max_connections)
+		c = calloc(1, sizeof *c);
+	ev.data.ptr = c;
+	if (c == NULL || epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
+		free(c);
+		(void)close(fd);
+		return;
+	}
+	httpconn_init(c, fd, h->max_body);
+	if ((c->next = h->conns) != NULL)
+		c->next->prev = c;
+	h->conns = c;
+	h->n_conns++;
+	/* Mostly the request is there already. */
+	if (!conn_read(h, c))
+		conn_free(h, c);
+}
+
+static void
+take_connections(struct httpd *h)
+{
+	for (int i = 0; i < EVENTS; i++) {
+		int fd = accept4(
+		    h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			conn_new(h, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		    errno == ENOMEM)
+			set_accepting(h, false); /* until the next tick */
+		if (errno != EINTR && errno != ECONNABORTED)
+			return;
+	}
+}
+
+static void
+tick(struct httpd *h)
+{
+	uint64_t now = clock_mono_ms();
+	struct httpconn *next;
+
+	set_accepting(h, true);
+	for (struct httpconn *c = h->conns; c != NULL; c = next) {
+		next = c->next;
+		if (!httpconn_late(c, h->timeout_ms, h->total_ms, now))
+			continue;
+		if (c->state == HTTPCONN_READING && http1_begun(&c->in))
+			conn_refuse(h, c, 408, "the request took too long");
+		else
+			conn_free(h, c);
+	}
+}
+
+static bool
+is_stopping(struct httpd *h)
+{
+	bool yes;
+
+	(void)pthread_mutex_lock(&h->lock);
+	yes = h->stopping;
+	(void)pthread_mutex_unlock(&h->lock);
+	return yes;
+}
+
+static void *
+run_loop(void *arg)
+{
+	struct httpd *h = arg;
+	struct epoll_event ev[EVENTS];
+	uint64_t ticked = clock_mono_ms(), now;
+
+	while (!is_stopping(h)) {
+		bool news = false, answers = false;
+		int n = epoll_wait(
+		    h->epoll, ev, EVENTS, h->n_conns > 0 ? TICK_MS : 1000);
+
+		/* A connection may end in each of these, and be in `ev` but
+		 * once: what makes or frees others comes behind. */
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.ptr == h)
+				news = true;
+			else if (ev[i].data.ptr == &h->wake)
+				answers = true;
+			else
+				conn_event(h, ev[i].data.ptr, ev[i].events);
+		}
+		if (answers)
+			take_done(h);
+		if (news)
+			take_connections(h);
+		now = clock_mono_ms();
+		if (now - ticked >= TICK_MS) {
+			ticked = now;
+			tick(h);
+		}
+	}
+	return NULL;
+}
+
+/* ---- public ---- */
+
+static enum err
+listen_as(struct httpd *h, const struct httpd_options *o)
+{
+	mode_t mode = o->unix_mode == 0 ? 0600 : o->unix_mode;
+	enum err e;
+
+	if (o->has_fd) {
+		if ((e = listen_given(o->fd, &h->port)) == ERR_OK)
+			h->listener = o->fd;
+		return e;
+	}
+	if (o->unix_path != NULL)
+		return listen_unix(&h->listener, &h->file, o->unix_path, mode);
+	if (o->host != NULL)
+		return listen_tcp(&h->listener, &h->port, o->host, o->port);
+	return ERR_CONFIG;
+}
+
+static enum err
+start_threads(struct httpd *h, unsigned n)
+{
+	struct epoll_event news = { .events = EPOLLIN, .data.ptr = h };
+	struct epoll_event done = { .events = EPOLLIN, .data.ptr = &h->wake };
+	pthread_attr_t attr;
+	enum err e = ERR_OK;
+
+	h->epoll = epoll_create1(EPOLL_CLOEXEC);
+	h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	h->scratch = malloc(READ_SIZE);
+	h->threads = calloc(n, sizeof *h->threads);
+	if (h->scratch == NULL || h->threads == NULL)
+		return ERR_NOMEM;
+	if (h->epoll < 0 || h->wake < 0 ||
+	    epoll_ctl(h->epoll, EPOLL_CTL_ADD, h->listener, &news) != 0 ||
+	    epoll_ctl(h->epoll, EPOLL_CTL_ADD, h->wake, &done) != 0)
+		return ERR_IO;
+	h->accepting = true;
+	if (pthread_attr_init(&attr) != 0)
+		return ERR_NOMEM;
+	if (pthread_attr_setstacksize(&attr, HANDLER_STACK) != 0)
+		e = ERR_IO;
+	while (e == ERR_OK && h->n_threads < n) {
+		if (pthread_create(
+			&h->threads[h->n_threads], &attr, run_handlers, h) == 0)
+			h->n_threads++;
+		else
+			e = ERR_IO;
+	}
+	if (e == ERR_OK)
+		h->have_loop =
+		    pthread_create(&h->loop, &attr, run_loop, h) == 0;
+	(void)pthread_attr_destroy(&attr);
+	return h->have_loop ? ERR_OK : ERR_IO;
 }
 
 enum err
@@ -414,7 +517,6 @@ httpd_start(struct httpd **out, const struct httpd_options *o,
 {
 	struct httpd *h = calloc(1, sizeof *h);
 	enum err e;
-	int fd = -1;
 
 	if (h == NULL)
 		return ERR_NOMEM;
@@ -422,37 +524,25 @@ httpd_start(struct httpd **out, const struct httpd_options *o,
 	h->handler = handler;
 	h->cookie = cookie;
 	h->max_body = o->max_body;
-	h->timeout_s = o->timeout_s;
-	if (o->unix_path == NULL && o->host == NULL)
-		e = ERR_CONFIG;
-	else
-		e = o->unix_path != NULL ? listen_unix(&fd, h, o)
-					 : listen_tcp(&fd, h, o);
-	if (e == ERR_OK && sem_init(&h->running, 0, o->threads) != 0)
-		e = ERR_CONFIG;
-	if (e != ERR_OK)
-		goto done;
-	h->have_sem = true;
-	h->mhd = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION |
-		MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC,
-	    0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
-	    MHD_OPTION_CONNECTION_LIMIT, o->max_connections,
-	    MHD_OPTION_CONNECTION_TIMEOUT, o->timeout_s,
-	    MHD_OPTION_URI_LOG_CALLBACK, uri_seen, NULL,
-	    MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-	    MHD_OPTION_NOTIFY_CONNECTION, drain, NULL, MHD_OPTION_END);
-	/* From here on the socket is libmicrohttpd's: it closes it when it
-	 * stops.  If it could not start, nothing was handed over. */
-	if (h->mhd == NULL) {
-		e = ERR_IO;
-		goto done;
+	h->max_bodies = o->max_bodies != 0 ? o->max_bodies : BODIES_DEFAULT;
+	h->max_drain = DRAIN_MIN + DRAIN_FACTOR * h->max_body;
+	h->max_connections = o->max_connections;
+	h->timeout_ms = 1000u * (uint64_t)o->timeout_s;
+	h->total_ms =
+	    o->total_s != 0 ? 1000u * (uint64_t)o->total_s : 3 * h->timeout_ms;
+	h->listener = h->epoll = h->wake = -1;
+	h->jobs.last = &h->jobs.first;
+	h->done.last = &h->done.first;
+	(void)pthread_mutex_init(&h->lock, NULL);
+	(void)pthread_cond_init(&h->work, NULL);
+	if ((e = listen_as(h, o)) == ERR_OK)
+		e = start_threads(h, o->threads);
+	if (e == ERR_OK) {
+		*out = h;
+		return ERR_OK;
 	}
-	fd = -1;
-	*out = h;
-	h = NULL;
-done:
-	if (fd >= 0)
-		(void)close(fd);
+	if (o->has_fd)
+		h->listener = -1; /* the caller's still */
 	httpd_stop(h);
 	return e;
 }
@@ -463,19 +553,37 @@ httpd_port(const struct httpd *h)
 	return h->port;
 }
 
+static void
+close_fd(int fd)
+{
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 void
 httpd_stop(struct httpd *h)
 {
-	struct stat st;
-
 	if (h == NULL)
 		return;
-	if (h->unix_path[0] != '\0' && lstat(h->unix_path, &st) == 0 &&
-	    st.st_dev == h->unix_dev && st.st_ino == h->unix_ino)
-		(void)unlink(h->unix_path);
-	if (h->mhd != NULL)
-		MHD_stop_daemon(h->mhd);
-	if (h->have_sem)
-		(void)sem_destroy(&h->running);
+	listen_unlink(&h->file);
+	(void)pthread_mutex_lock(&h->lock);
+	h->stopping = true;
+	(void)pthread_cond_broadcast(&h->work);
+	(void)pthread_mutex_unlock(&h->lock);
+	if (h->wake >= 0)
+		wake(h);
+	for (unsigned i = 0; i < h->n_threads; i++)
+		(void)pthread_join(h->threads[i], NULL);
+	if (h->have_loop)
+		(void)pthread_join(h->loop, NULL);
+	while (h->conns != NULL)
+		conn_free(h, h->conns);
+	close_fd(h->listener);
+	close_fd(h->epoll);
+	close_fd(h->wake);
+	(void)pthread_cond_destroy(&h->work);
+	(void)pthread_mutex_destroy(&h->lock);
+	free(h->threads);
+	free(h->scratch);
 	free(h);
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 
 #include <criterion/criterion.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/net/httpd.h"
+#include "common/net/listen.h"
 
 #define TEST_TIMEOUT 30
 
@@ -501,4 +504,204 @@ Test(httpd, connection_bound)
 	cr_assert(served);
 	(void)close(b);
 	buf_fini(&out);
+}
+
+static long
+elapsed_ms(uint64_t since)
+{
+	return (long)(clock_mono_ms() - since);
+}
+
+/* A client that says a byte now and then has a bound as a whole, and gets
+ * words; one that never said anything is just closed. */
+Test(httpd, slow_drip)
+{
+	struct httpd_options o = options();
+	uint64_t began = clock_mono_ms();
+	struct buf out = { 0 };
+	int fd, mute;
+
+	o.timeout_s = 1;
+	o.total_s = 2;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	mute = dial();
+	fd = dial();
+	put(fd, "GET /", 5);
+	while (elapsed_ms(began) < 10 * 1000 &&
+	    send(fd, "a", 1, MSG_NOSIGNAL) == 1) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		(void)poll(&p, 1, 200);
+		if (p.revents != 0)
+			break;
+	}
+	cr_assert_geq(elapsed_ms(began), 1900);
+	cr_assert_lt(elapsed_ms(began), 10 * 1000);
+	(void)read_all(fd, &out);
+	assert_reply((char *)out.p, "HTTP/1.1 408 ",
+	    "{\"error\":\"the request took too long\"}");
+	out.len = 0;
+	cr_assert(read_all(mute, &out));
+	cr_assert_eq(out.len, 0);
+	buf_fini(&out);
+}
+
+/* While every handler is busy, others' mistakes are still answered. */
+Test(httpd, loop_does_not_wait_for_handlers)
+{
+	struct httpd_options o = options();
+	uint64_t began = clock_mono_ms();
+	char *r;
+	int a, b;
+
+	o.threads = 1;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	a = dial();
+	put(a, "GET /slow HTTP/1.1\r\n\r\n", 22);
+	b = dial();
+	put(b, "GET /q HTTP/1.1\r\n\r\n", 19);
+	r = talk("GET /\r\n\r\n");
+	assert_reply(r, "HTTP/1.1 400 ", "{\"error\":\"bad request line\"}");
+	cr_assert_lt(elapsed_ms(began), 1400);
+	free(r);
+	(void)close(a); /* a client that does not wait does no harm */
+	{
+		struct buf out = { 0 };
+
+		cr_assert(read_all(b, &out));
+		assert_reply((char *)out.p, "HTTP/1.1 200 ", "GET /q x=none ");
+		buf_fini(&out);
+	}
+}
+
+/* Bodies have a bound together, too; its memory comes back. */
+Test(httpd, bodies_together)
+{
+	struct httpd_options o = options();
+	const char *rq = "POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n";
+	char *r;
+	int a;
+
+	o.max_bodies = 1500;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	a = dial();
+	put(a, rq, strlen(rq));
+	for (int i = 0; i < 2; i++) {
+		/* Poll: what came first is not read first for sure. */
+		for (int k = 0; k < 500; k++) {
+			r = talk("POST / HTTP/1.1\r\nContent-Length: 600"
+				 "\r\n\r\n");
+			if (strstr(r, " 503 ") != NULL)
+				break;
+			free(r);
+			cr_assert_lt(k, 499);
+		}
+		assert_reply(r, "HTTP/1.1 503 ",
+		    "{\"error\":\"too many large requests\"}");
+		free(r);
+		r = talk("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi");
+		assert_has(r, " 200 ");
+		free(r);
+	}
+	(void)close(a);
+}
+
+/* "Expect: 100-continue" is answered before the body is there. */
+Test(httpd, expect_continue)
+{
+	const char *rq = "POST / HTTP/1.1\r\nContent-Length: 2\r\n"
+			 "Expect: 100-continue\r\n\r\n";
+	struct buf out = { 0 };
+	char got[26] = "";
+	int fd;
+
+	start();
+	fd = dial();
+	put(fd, rq, strlen(rq));
+	cr_assert_eq(recv(fd, got, 25, MSG_WAITALL), 25);
+	cr_assert_str_eq(got, "HTTP/1.1 100 Continue\r\n\r\n");
+	put(fd, "hi", 2);
+	cr_assert(read_all(fd, &out));
+	assert_reply((char *)out.p, "HTTP/1.1 200 ", "POST / x=none hi");
+	buf_fini(&out);
+}
+
+/* HEAD has GET's head alone. */
+Test(httpd, head)
+{
+	char *r;
+
+	start();
+	r = talk("HEAD / HTTP/1.1\r\n\r\n");
+	assert_has(r, "\r\nContent-Length: 14\r\n");
+	cr_assert_str_eq(strstr(r, "\r\n\r\n"), "\r\n\r\n");
+	free(r);
+}
+
+#define LARGE (3u << 20)
+
+static void
+large(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	(void)cookie;
+	(void)rq;
+	cr_assert_eq(buf_reserve(&rp->body, LARGE), ERR_OK);
+	memset(rp->body.p, 'x', LARGE);
+	rp->body.len = LARGE;
+}
+
+/* A reply that no socket takes at once arrives whole at a slow reader; one
+ * who does not read at all is closed. */
+Test(httpd, large_reply)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	int fd, deaf;
+
+	o.timeout_s = 1;
+	cr_assert_eq(httpd_start(&server, &o, large, NULL), ERR_OK);
+	fd = dial();
+	deaf = dial();
+	put(fd, "GET / HTTP/1.1\r\n\r\n", 18);
+	put(deaf, "GET / HTTP/1.1\r\n\r\n", 18);
+	(void)usleep(300 * 1000);
+	cr_assert(read_all(fd, &out));
+	cr_assert_gt(out.len, LARGE);
+	cr_assert_eq(out.p[out.len - LARGE], 'x');
+	cr_assert_eq(memcmp(out.p + out.len - LARGE - 4, "\r\n\r\n", 4), 0);
+	out.len = 0;
+	(void)usleep(1700 * 1000);
+	(void)read_all(deaf, &out);
+	cr_assert_lt(out.len, LARGE);
+	buf_fini(&out);
+}
+
+/* A socket that listens already is served, and not removed; what does not
+ * listen is refused and left to the caller. */
+Test(httpd, given_socket)
+{
+	struct httpd_options o = options();
+	struct listen_file file = { .path = "" };
+	struct httpd *h = NULL;
+	struct stat st;
+	int pair[2], fd;
+	char *r;
+
+	cr_assert_eq(listen_unix(&fd, &file, path, 0600), ERR_OK);
+	o.unix_path = NULL;
+	o.has_fd = true;
+	o.fd = fd;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	r = talk("GET / HTTP/1.1\r\n\r\n");
+	assert_has(r, " 200 ");
+	free(r);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	o.fd = pair[0];
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	cr_assert_eq(write(pair[0], "x", 1), 1);
+	o.fd = 0x7fff;
+	cr_assert_eq(httpd_start(&h, &o, echo, NULL), ERR_CONFIG);
+	httpd_stop(server);
+	server = NULL;
+	cr_assert_eq(stat(path, &st), 0);
 }
