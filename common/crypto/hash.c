@@ -19,7 +19,7 @@ must(int ok)
 
 /* Looked up once: EVP_sha256() has OpenSSL 3 search its providers at every
  * digest, under a lock. */
-enum { SHA_256, SHA_384, SHA_512, N_SHA };
+enum { SHA_256, SHA_384, SHA_512, SHA3_256, SHA3_384, SHA3_512, N_SHA };
 static EVP_MD *sha[N_SHA];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -27,14 +27,14 @@ static void
 fetch(void)
 {
 	static const char *const name[N_SHA] = { "SHA2-256", "SHA2-384",
-		"SHA2-512" };
+		"SHA2-512", "SHA3-256", "SHA3-384", "SHA3-512" };
 
 	for (int i = 0; i < N_SHA; i++)
 		must((sha[i] = EVP_MD_fetch(NULL, name[i], NULL)) != NULL);
 }
 
 static const EVP_MD *
-sha2(int which)
+known(int which)
 {
 	(void)pthread_once(&once, fetch);
 	return sha[which];
@@ -56,37 +56,55 @@ digest(uint8_t *out, const EVP_MD *md, const struct bytes *part, size_t n)
 void
 sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
 {
-	digest(out, sha2(SHA_256), part, n);
+	digest(out, known(SHA_256), part, n);
 }
 
 void
 sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
 {
-	digest(out, sha2(SHA_384), part, n);
+	digest(out, known(SHA_384), part, n);
 }
 
 void
 sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
 {
-	digest(out, sha2(SHA_512), part, n);
+	digest(out, known(SHA_512), part, n);
+}
+
+void
+sha3_256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
+{
+	digest(out, known(SHA3_256), part, n);
+}
+
+void
+sha3_384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
+{
+	digest(out, known(SHA3_384), part, n);
+}
+
+void
+sha3_512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
+{
+	digest(out, known(SHA3_512), part, n);
 }
 
 void
 sha256(uint8_t out[static 32], const void *in, size_t len)
 {
-	digest(out, sha2(SHA_256), &(struct bytes){ in, len }, 1);
+	digest(out, known(SHA_256), &(struct bytes){ in, len }, 1);
 }
 
 void
 sha384(uint8_t out[static 48], const void *in, size_t len)
 {
-	digest(out, sha2(SHA_384), &(struct bytes){ in, len }, 1);
+	digest(out, known(SHA_384), &(struct bytes){ in, len }, 1);
 }
 
 void
 sha512(uint8_t out[static 64], const void *in, size_t len)
 {
-	digest(out, sha2(SHA_512), &(struct bytes){ in, len }, 1);
+	digest(out, known(SHA_512), &(struct bytes){ in, len }, 1);
 }
 
 void
@@ -96,7 +114,7 @@ hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
 	static const uint8_t none[1];
 
 	/* A NULL key means "reuse the last one" to OpenSSL. */
-	must(HMAC(sha2(SHA_256), key_len > 0 ? key : none, (int)key_len, in,
+	must(HMAC(known(SHA_256), key_len > 0 ? key : none, (int)key_len, in,
 		 len, out, NULL) != NULL);
 }
 

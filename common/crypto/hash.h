@@ -1,4 +1,4 @@
-/* hash: SHA-2, HMAC and HKDF, over OpenSSL's one-shot calls.
+/* hash: SHA-2, SHA-3, HMAC and HKDF, over OpenSSL's one-shot calls.
  *
  * The `_v` forms hash the concatenation of `n` parts. None can fail on
  * valid input; a failing library call aborts. */
@@ -21,6 +21,10 @@ void sha512(uint8_t out[static 64], const void *in, size_t len);
 void sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
 void sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
 void sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n);
+/* FIPS 202's; Ethereum's is in keccak.h. */
+void sha3_256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
+void sha3_384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
+void sha3_512_v(uint8_t out[static 64], const struct bytes *part, size_t n);
 
 void hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
     const void *in, size_t len);

@@ -1,15 +1,14 @@
 /* Follows the Keccak reference 3.0, sections 1.2 (permutation) and 1.1.3
- * (sponge), rate 136 bytes.  Checked against FIPS 202 SHA3-256 of OpenSSL,
- * which differs in the padding byte alone. */
+ * (sponge); the rate is 200 bytes less twice the output.  Checked against
+ * FIPS 202 SHA-3 of OpenSSL, which differs in the padding byte alone. */
 #include <string.h>
 
 #include "common/base/secret.h"
 #include "common/crypto/keccak.h"
 
-#define RATE 136
-
 struct sponge {
 	uint64_t a[25]; /* lane x, y at a[x + 5 * y] */
+	size_t rate; /* bytes */
 	size_t pos;
 };
 
@@ -66,31 +65,49 @@ static void
 absorb_byte(struct sponge *s, uint8_t v)
 {
 	s->a[s->pos / 8] ^= (uint64_t)v << 8 * (s->pos % 8);
-	if (++s->pos == RATE) {
+	if (++s->pos == s->rate) {
 		permute(s->a);
 		s->pos = 0;
 	}
 }
 
-void
-keccak256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
+static void
+keccak(uint8_t *out, size_t out_len, const struct bytes *part, size_t n)
 {
-	struct sponge s = { 0 };
+	struct sponge s = { .rate = 200 - 2 * out_len };
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < part[i].len; k++)
 			absorb_byte(&s, part[i].p[k]);
 	/* pad10*1: first bit at pos, last bit at the end of the block. */
 	s.a[s.pos / 8] ^= (uint64_t)1 << 8 * (s.pos % 8);
-	s.a[(RATE - 1) / 8] ^= (uint64_t)0x80 << 56;
+	s.a[(s.rate - 1) / 8] ^= (uint64_t)0x80 << 56;
 	permute(s.a);
-	for (size_t i = 0; i < 32; i++)
+	for (size_t i = 0; i < out_len; i++)
 		out[i] = (uint8_t)(s.a[i / 8] >> 8 * (i % 8));
 	secret_wipe(&s, sizeof s);
 }
 
 void
+keccak256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
+{
+	keccak(out, 32, part, n);
+}
+
+void
+keccak384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
+{
+	keccak(out, 48, part, n);
+}
+
+void
+keccak512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
+{
+	keccak(out, 64, part, n);
+}
+
+void
 keccak256(uint8_t out[static 32], const void *in, size_t len)
 {
-	keccak256_v(out, &(struct bytes){ in, len }, 1);
+	keccak(out, 32, &(struct bytes){ in, len }, 1);
 }

@@ -149,47 +149,6 @@ Test(hkdf, limits)
 	cr_assert_eq(hkdf_sha256(okm, 32, none, key, huge, 2), ERR_LIMIT);
 }
 
-/* Around the ends of one and two blocks the answers are those of another
- * implementation, and never those of SHA3-256 (the same sponge, padded
- * differently). */
-Test(keccak, block_ends)
-{
-	static const struct {
-		size_t len;
-		const char *hash;
-	} t[] = {
-		{ 135,
-		    "03c527855334eb2e62b3b9b4d02ab76721707d3dde5fb218369640ee2e"
-		    "dc7f3a" },
-		{ 136,
-		    "ddc757d2caa82320e140f35833c18e8cc3b230b2b9a48def3d98461ffa"
-		    "e81716" },
-		{ 137,
-		    "37a14cb79c82d4b7d837a3f8ea134a324b138a5e4e3bb0814b75e52b17"
-		    "975b9c" },
-		{ 271,
-		    "6913adec7e366aaa82b47e65fa86e20416f3ca3bee8d3651b4b1e61a8e"
-		    "533ed1" },
-		{ 272,
-		    "55f08c872f52ae47a17f2ed98203965fe6361a0a3036291c800eaec1fe"
-		    "fe1a7e" },
-		{ 273,
-		    "b207ec510b45402a9292f0d5abfe1ad018fe2aedcfbb7514e81333f8b3"
-		    "3306e1" },
-	};
-	uint8_t in[300], h[32], g[32];
-	unsigned n = 32;
-
-	memset(in, 0x5a, sizeof in);
-	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
-		keccak256(h, in, t[i].len);
-		cr_assert(facts_eq(h, 32, t[i].hash));
-		cr_assert(
-		    EVP_Digest(in, t[i].len, g, &n, EVP_sha3_256(), NULL));
-		cr_assert_neq(memcmp(h, g, 32), 0);
-	}
-}
-
 /* Zero, n and anything above are no scalars; n - 1 is one. */
 Test(k256, scalar_range)
 {
