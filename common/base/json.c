@@ -6,9 +6,9 @@
 #include "common/base/json.h"
 #include "common/base/secret.h"
 
-enum err
-json_parse(json_t **out, const void *text, size_t len, size_t max, char *why,
-    size_t why_cap)
+static enum err
+parse(json_t **out, const void *text, size_t len, size_t max, size_t flags,
+    char *why, size_t why_cap)
 {
 	json_error_t je;
 	json_t *v;
@@ -20,7 +20,7 @@ json_parse(json_t **out, const void *text, size_t len, size_t max, char *why,
 		return ERR_LIMIT;
 	}
 	v = json_loadb(
-	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &je);
 	if (v == NULL) {
 		if (why != NULL)
 			(void)snprintf(
@@ -29,6 +29,20 @@ json_parse(json_t **out, const void *text, size_t len, size_t max, char *why,
 	}
 	*out = v;
 	return ERR_OK;
+}
+
+enum err
+json_parse(json_t **out, const void *text, size_t len, size_t max, char *why,
+    size_t why_cap)
+{
+	return parse(out, text, len, max, 0, why, why_cap);
+}
+
+enum err
+json_parse_nul(json_t **out, const void *text, size_t len, size_t max,
+    char *why, size_t why_cap)
+{
+	return parse(out, text, len, max, JSON_ALLOW_NUL, why, why_cap);
 }
 
 static enum err

@@ -20,6 +20,11 @@
 enum err json_parse(json_t **out, const void *text, size_t len, size_t max,
     char *why, size_t why_cap);
 
+/* json_parse_nul does the same, but strings may have NUL characters: for who
+ * asks for the length of every one of them. */
+enum err json_parse_nul(json_t **out, const void *text, size_t len, size_t max,
+    char *why, size_t why_cap);
+
 /* Typed members.  ERR_NOTFOUND if absent or null, ERR_MALFORMED if of
  * another type or out of range.  Strings are borrowed until `obj` goes. */
 enum err json_get_str(const char **out, const json_t *obj, const char *key);

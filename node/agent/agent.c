@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/attest/quote.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -380,6 +381,20 @@ back_attest(void *cookie, struct buf *out, const uint8_t report_data[static 64],
 }
 
 static enum err
+back_attest_v1(void *cookie, struct buf *out,
+    const uint8_t report_data[static 64], struct refusal *why)
+{
+	struct agent *a = cookie;
+	struct evidence ev = { .tee = 0 };
+	enum err e = tee_evidence(a->tee, &ev, report_data, why);
+
+	if (e == ERR_OK)
+		e = attestation_v1_encode(out, &ev, report_data, why);
+	evidence_fini(&ev);
+	return e;
+}
+
+static enum err
 back_emit(void *cookie, const char *name, struct bytes payload)
 {
 	struct agent *a = cookie;
@@ -434,6 +449,7 @@ agent_backend(struct agent *a)
 		.measured = back_measured,
 		.quote = back_quote,
 		.attest = back_attest,
+		.attest_v1 = back_attest_v1,
 		.emit = back_emit,
 		.sign_cert = back_sign_cert,
 		.counter_get = back_counter_get,

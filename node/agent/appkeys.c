@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "common/base/lp.h"
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
 
@@ -19,8 +20,14 @@ appkey_algorithm(enum appkey_algorithm *out, const char *word)
 	return ERR_OK;
 }
 
-static enum err
-public_of(struct appkey *k)
+const char *
+appkey_word(enum appkey_algorithm algorithm)
+{
+	return algorithm == APPKEY_ED25519 ? "ed25519" : "secp256k1";
+}
+
+enum err
+appkey_public(struct appkey *k)
 {
 	struct k256_secret scalar;
 	struct k256_pub pub;
@@ -55,10 +62,41 @@ appkey_derive(struct appkey *out, const struct k256_secret *app,
 
 	if ((e = dstack_kdf(k.secret, app->b, &info, 1)) != ERR_OK)
 		goto done;
-	if ((e = public_of(&k)) != ERR_OK)
+	if ((e = appkey_public(&k)) != ERR_OK)
 		goto done;
 	e = dstack_sign_purpose(
 	    &k.link, app, purpose, (struct bytes){ k.pub, k.pub_len });
+	if (e == ERR_OK)
+		*out = k;
+done:
+	appkey_wipe(&k);
+	return e;
+}
+
+enum err
+appkey_derive_v1(struct appkey *out, const struct k256_secret *app,
+    struct bytes domain, enum appkey_algorithm algorithm)
+{
+	const char *word = appkey_word(algorithm);
+	const struct bytes alg = { (const uint8_t *)word, strlen(word) };
+	struct bytes field[] = { BYTES_STR("dstack-guest-v1-key"), alg, domain,
+		{ NULL, 0 } };
+	struct bytes part[8];
+	uint8_t len[4][4];
+	struct appkey k = { .algorithm = algorithm };
+	enum err e;
+
+	lp_parts(part, len, field, 3);
+	e = hkdf_sha256(k.secret, sizeof k.secret, BYTES_STR("dstack-guest-v1"),
+	    BYTES_OF(app->b), part, 6);
+	if (e != ERR_OK)
+		goto done;
+	if ((e = appkey_public(&k)) != ERR_OK)
+		goto done;
+	field[0] = BYTES_STR("dstack-guest-v1-key-claim");
+	field[3] = (struct bytes){ k.pub, k.pub_len };
+	lp_parts(part, len, field, 4);
+	e = k256_sign65(&k.link, app, part, 8);
 	if (e == ERR_OK)
 		*out = k;
 done:

@@ -45,6 +45,12 @@ struct agent_backend {
 	enum err (*attest)(void *cookie, struct buf *out,
 	    const uint8_t report_data[static 64], bool stripped,
 	    struct refusal *why);
+	/* Appends version 1 of it, MessagePack; NULL: there is none. */
+	enum err (*attest_v1)(void *cookie, struct buf *out,
+	    const uint8_t report_data[static 64], struct refusal *why);
+	/* Appends the PEM chain of a certificate that shows this app, if there
+	 * is one by now; NULL: there never is. */
+	void (*app_cert)(void *cookie, struct buf *out);
 	enum err (*emit)(void *cookie, const char *name, struct bytes payload);
 	enum err (*sign_cert)(void *cookie, struct buf chain[static 3],
 	    const struct kms_cert_request *rq, struct refusal *why);

@@ -49,6 +49,25 @@ read_key_provider(struct app_identity *id, const json_t *o, struct refusal *why)
 }
 
 static enum err
+read_public(struct app_identity *id, const json_t *o, struct refusal *why)
+{
+	const json_t *wants = json_object_get(o, "requirements");
+	enum err e;
+
+	id->public_tcbinfo = true;
+	if ((e = read_flag(&id->public_tcbinfo, o, "public_tcbinfo", why)) !=
+		ERR_OK ||
+	    (e = read_flag(&id->public_logs, o, "public_logs", why)) !=
+		ERR_OK ||
+	    (e = read_flag(&id->public_sysinfo, o, "public_sysinfo", why)) !=
+		ERR_OK)
+		return e;
+	if (wants == NULL || json_is_null(wants))
+		return ERR_OK;
+	return read_flag(&id->health_check, wants, "health_check", why);
+}
+
+static enum err
 read_compose(struct app_identity *id, struct refusal *why)
 {
 	bool no_instance = false;
@@ -84,6 +103,8 @@ read_compose(struct app_identity *id, struct refusal *why)
 	if ((e = read_flag(&no_instance, o, "no_instance_id", why)) != ERR_OK)
 		goto done;
 	id->has_instance_id = !no_instance;
+	if ((e = read_public(id, o, why)) != ERR_OK)
+		goto done;
 	e = read_key_provider(id, o, why);
 done:
 	json_decref(o);

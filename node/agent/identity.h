@@ -22,6 +22,11 @@ struct app_identity {
 	uint8_t app_id[20];
 	uint8_t instance_id[20];
 	bool has_instance_id; /* false: app-compose says no_instance_id */
+	/* What anybody may see on the public listener. */
+	bool public_tcbinfo; /* measurements and app-compose; by default */
+	bool public_logs;
+	bool public_sysinfo;
+	bool health_check; /* gateways ask for the containers' health */
 };
 
 /* identity_make reads (compose) as app-compose.json.  `app_id` NULL takes

@@ -25,6 +25,12 @@ params_bad(const struct params *p)
 	return p->why[0] != '\0' ? p->why : NULL;
 }
 
+void
+params_fail(struct params *p, const char *text)
+{
+	problem(p, "%s", text);
+}
+
 /* The member, or NULL if it is absent or wrong; null is wrong. */
 static json_t *
 required(struct params *p, const char *key)
@@ -38,22 +44,36 @@ required(struct params *p, const char *key)
 	return v;
 }
 
-const char *
-params_str(struct params *p, const char *key, size_t max)
+struct bytes
+params_text(struct params *p, const char *key, size_t max)
 {
+	const struct bytes none = BYTES_STR("");
 	json_t *v = required(p, key);
 
 	if (v == NULL)
-		return "";
+		return none;
 	if (!json_is_string(v)) {
 		problem(p, "%s: expected a string", key);
-		return "";
+		return none;
 	}
 	if (json_string_length(v) > max) {
 		problem(p, "%s: longer than %zu bytes", key, max);
+		return none;
+	}
+	return (struct bytes){ (const uint8_t *)json_string_value(v),
+		json_string_length(v) };
+}
+
+const char *
+params_str(struct params *p, const char *key, size_t max)
+{
+	struct bytes b = params_text(p, key, max);
+
+	if (memchr(b.p, '\0', b.len) != NULL) {
+		problem(p, "%s: a NUL character is not allowed", key);
 		return "";
 	}
-	return json_string_value(v);
+	return (const char *)b.p;
 }
 
 void
@@ -68,6 +88,10 @@ params_bytes(struct params *p, struct buf *out, const char *key, size_t max,
 		return;
 	if (!json_is_string(v)) {
 		problem(p, "%s: expected a hex string", key);
+		return;
+	}
+	if (strlen(json_string_value(v)) != json_string_length(v)) {
+		problem(p, "%s: invalid hex digit", key);
 		return;
 	}
 	s = hex_skip_0x(json_string_value(v));
@@ -168,6 +192,10 @@ params_strs(struct params *p, const char *key, size_t max, size_t max_len)
 	{
 		if (!json_is_string(x)) {
 			problem(p, "%s: expected a list of strings", key);
+			return NULL;
+		}
+		if (strlen(json_string_value(x)) != json_string_length(x)) {
+			problem(p, "%s: a NUL character is not allowed", key);
 			return NULL;
 		}
 		if (json_string_length(x) > max_len) {

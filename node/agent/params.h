@@ -22,9 +22,14 @@ struct params {
 
 /* params_bad returns the first problem, or NULL. */
 const char *params_bad(const struct params *p);
+/* params_fail notes a problem that the reader itself cannot see. */
+void params_fail(struct params *p, const char *text);
 
-/* Text of at most `max` bytes, "" by default; borrowed until `obj` goes. */
+/* Text of at most `max` bytes, "" by default; borrowed until `obj` goes.  A
+ * NUL inside is a problem. */
 const char *params_str(struct params *p, const char *key, size_t max);
+/* The same, with any characters: it has a length. */
+struct bytes params_text(struct params *p, const char *key, size_t max);
 /* Bytes, appended to `out`; over `max` is the problem `too_long`. */
 void params_bytes(struct params *p, struct buf *out, const char *key,
     size_t max, const char *too_long);

@@ -8,8 +8,10 @@
 #include "node/agent/params.h"
 #include "node/agent/rpc.h"
 #include "node/agent/rpc_counter.h"
+#include "node/agent/rpc_info.h"
 #include "node/agent/rpc_keys.h"
 #include "node/agent/rpc_quote.h"
+#include "node/agent/rpc_v1.h"
 
 /* SDKs ask for the version before they use newer methods. */
 enum err
@@ -28,9 +30,10 @@ static const struct rpc_method methods[] = {
 	{ "GetQuote", rpc_quote_get_quote, false },
 	{ "Attest", rpc_quote_attest, false },
 	{ "EmitEvent", rpc_quote_emit_event, false },
-	{ "Info", rpc_quote_info, false },
+	{ "Info", rpc_info, false },
 	{ "CounterGet", rpc_counter_get, false },
 	{ "CounterIncrement", rpc_counter_increment, false },
+	{ "GpuInfo", rpc_v1_gpu_info, false },
 	{ "Version", rpc_version, false },
 };
 const struct rpc_service rpc_guest = { "DstackGuest", methods,
@@ -160,7 +163,8 @@ done:
 		buf_wipe(&out->body);
 		(void)snprintf(out->error, sizeof out->error, "%s",
 		    c.error[0] != '\0' ? c.error : err_text(e));
-		refuse_with(out, 400, c.beside_error);
+		refuse_with(
+		    out, c.status != 0 ? c.status : 400, c.beside_error);
 	}
 	json_decref(c.beside_error);
 	json_wipe(c.out);

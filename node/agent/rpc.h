@@ -1,7 +1,8 @@
 /* rpc: dstack's guest methods, independent of how a request arrives.
  *
  * dstack-compat.md 1.2 and 1.3.  A method reads JSON fields and gives one
- * JSON reply; every refusal is HTTP 400 with a pretty {"error": text}.
+ * JSON reply; a refusal is HTTP 400 (or what the method set) with a pretty
+ * {"error": text}.
  * Beside dstack's fields, GetKey and Info tell the key epoch; the counters
  * (rpc_counter.h) are ours. */
 #ifndef NODE_AGENT_RPC_H
@@ -57,7 +58,7 @@ enum err rpc_version(struct rpc_call *c);
 void rpc_refuse(struct rpc_reply *out, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- for the methods: rpc_keys.c, rpc_quote.c, rpc_counter.c ---- */
+/* ---- for the methods: rpc_*.c ---- */
 
 /* One call in progress. */
 struct rpc_call {
@@ -66,6 +67,7 @@ struct rpc_call {
 	json_t *out; /* owns: the reply, an object until replaced */
 	json_t *beside_error; /* owns: members of a refusal's object, too */
 	bool put_failed; /* a member could not be set */
+	unsigned status; /* of a refusal; 0: 400 */
 	char error[RPC_ERROR_MAX];
 };
 
@@ -81,6 +83,12 @@ void rpc_put_hex(
     struct rpc_call *c, const char *key, const void *p, size_t len);
 void rpc_put_str(struct rpc_call *c, const char *key, const char *text);
 void rpc_put_u64(struct rpc_call *c, const char *key, uint64_t v);
+/* A buffer as a string; one that was never written has no memory. */
+static inline const char *
+rpc_text(const struct buf *b)
+{
+	return b->p != NULL ? (const char *)b->p : "";
+}
 /* Takes `v`, which may be NULL (then it has failed). */
 void rpc_put_new(struct rpc_call *c, const char *key, json_t *v);
 

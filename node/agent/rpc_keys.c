@@ -24,23 +24,29 @@ bad_algorithm(struct rpc_call *c)
 	return rpc_fail(c, "Unsupported algorithm");
 }
 
-/* Derives from the app key of the epoch (NULL: the one it is pinned to); the second
- * link of the chain comes from the release. */
+enum err
+rpc_keys_release(
+    struct rpc_call *c, struct app_release *out, const uint64_t *epoch)
+{
+	const struct agent_backend *b = c->backend;
+	struct refusal why = { .code = REASON_NONE };
+	enum err e = b->keys(b->cookie, out, epoch, &why);
+
+	return e == ERR_OK ? e : rpc_fail_why(c, "Failed to get keys", e, &why);
+}
+
+/* Derives from the app key of the epoch (NULL: the one it is pinned to); the
+ * second link of the chain comes from the release. */
 static enum err
 derive(struct rpc_call *c, struct appkey *out, struct k256_sig65 *issued,
     uint64_t *epoch_used, const uint64_t *epoch, const char *path,
     const char *purpose, enum appkey_algorithm alg)
 {
-	const struct agent_backend *b = c->backend;
-	struct refusal why = { .code = REASON_NONE };
 	struct app_release keys = { .epoch = 0 };
-	enum err e;
+	enum err e = rpc_keys_release(c, &keys, epoch);
 
-	e = b->keys(b->cookie, &keys, epoch, &why);
-	if (e != ERR_OK) {
-		e = rpc_fail_why(c, "Failed to get keys", e, &why);
+	if (e != ERR_OK)
 		goto done;
-	}
 	e = appkey_derive(out, &keys.k256, path, purpose, alg);
 	if (e != ERR_OK) {
 		e = rpc_fail(c, "Failed to derive key: %s", err_text(e));
@@ -54,26 +60,31 @@ done:
 }
 
 static void
-put_chain(struct rpc_call *c, const uint8_t *sig64, const struct appkey *key,
-    const struct k256_sig65 *issued)
+add_hex(struct rpc_call *c, json_t *list, const uint8_t *p, size_t len)
 {
-	json_t *chain = json_array();
 	char hex[131];
 
-	if (sig64 != NULL &&
-	    json_array_append_new(
-		chain, json_string(hex_encode(hex, sig64, 64))) != 0)
+	if (json_array_append_new(list, json_string(hex_encode(hex, p, len))) !=
+	    0)
 		c->put_failed = true;
-	if (json_array_append_new(
-		chain, json_string(hex_encode(hex, key->link.b, 65))) != 0 ||
-	    json_array_append_new(
-		chain, json_string(hex_encode(hex, issued->b, 65))) != 0)
-		c->put_failed = true;
-	rpc_put_new(c, "signature_chain", chain);
+}
+
+void
+rpc_keys_put_chain(struct rpc_call *c, const char *name, const uint8_t *sig64,
+    const struct k256_sig65 *link, const struct k256_sig65 *issued)
+{
+	json_t *chain = json_array();
+
+	if (sig64 != NULL)
+		add_hex(c, chain, sig64, 64);
+	add_hex(c, chain, link->b, sizeof link->b);
+	add_hex(c, chain, issued->b, sizeof issued->b);
+	rpc_put_new(c, name, chain);
 }
 
 enum err
-rpc_keys_get_key(struct rpc_call *c)
+rpc_keys_get_key_as(
+    struct rpc_call *c, const char *key_name, const char *chain_name)
 {
 	const char *path = params_str(c->in, "path", LIMIT_KEY_PATH);
 	const char *purpose = params_str(c->in, "purpose", LIMIT_KEY_PATH);
@@ -94,11 +105,28 @@ rpc_keys_get_key(struct rpc_call *c)
 	    purpose, alg);
 	if (e != ERR_OK)
 		return e;
-	rpc_put_hex(c, "key", key.secret, sizeof key.secret);
-	put_chain(c, NULL, &key, &issued);
+	rpc_put_hex(c, key_name, key.secret, sizeof key.secret);
+	rpc_keys_put_chain(c, chain_name, NULL, &key.link, &issued);
 	rpc_put_u64(c, "epoch", used);
 	appkey_wipe(&key);
 	return ERR_OK;
+}
+
+enum err
+rpc_keys_get_key(struct rpc_call *c)
+{
+	return rpc_keys_get_key_as(c, "key", "signature_chain");
+}
+
+enum err
+rpc_keys_sign_key(
+    struct rpc_call *c, struct appkey *out, enum appkey_algorithm algorithm)
+{
+	struct k256_sig65 issued;
+	uint64_t used;
+
+	return derive(
+	    c, out, &issued, &used, NULL, SIGN_PATH, SIGN_PURPOSE, algorithm);
 }
 
 /* ---- Sign and Verify ---- */
@@ -139,7 +167,7 @@ rpc_keys_sign(struct rpc_call *c)
 		goto done;
 	}
 	rpc_put_hex(c, "signature", sig, sizeof sig);
-	put_chain(c, sig, &key, &issued);
+	rpc_keys_put_chain(c, "signature_chain", sig, &key.link, &issued);
 	rpc_put_hex(c, "public_key", key.pub, key.pub_len);
 	if (has_epoch)
 		rpc_put_u64(c, "epoch", used);
@@ -222,40 +250,34 @@ rpc_keys_verify(struct rpc_call *c)
 
 /* ---- GetTlsKey ---- */
 
-/* Fields of the request, as the certificate will have them. */
-struct tls_wish {
-	struct kms_cert_request rq;
-	const char *alt_name[LIMIT_ALT_NAMES];
-	bool ra_tls;
-	bool has_epoch; /* whose CA shall sign; else the pinned one's */
-	uint64_t epoch;
-};
-
-static enum err
-read_tls_wish(struct rpc_call *c, struct tls_wish *w)
+void
+rpc_keys_tls_wish(struct rpc_call *c, struct rpc_tls_wish *w)
 {
 	const json_t *names =
 	    params_strs(c->in, "alt_names", LIMIT_ALT_NAMES, LIMIT_KEY_PATH);
-	bool from, to;
 	json_t *x;
 	size_t i;
 
 	w->rq.subject = params_str(c->in, "subject", LIMIT_KEY_PATH);
 	w->rq.usage_server_auth = params_bool(c->in, "usage_server_auth");
 	w->rq.usage_client_auth = params_bool(c->in, "usage_client_auth");
-	w->rq.not_before = params_u64(c->in, "not_before", &from);
-	w->rq.not_after = params_u64(c->in, "not_after", &to);
 	w->ra_tls = params_bool(c->in, "usage_ra_tls");
-	w->rq.with_app_info = params_bool_opt(c->in, "with_app_info");
 	w->epoch = params_u64(c->in, "epoch", &w->has_epoch);
-	if (params_bad(c->in) != NULL)
-		return rpc_fail(c, "%s", params_bad(c->in));
-	if (from && to && w->rq.not_before >= w->rq.not_after)
-		return rpc_fail(c, "not_before must be earlier than not_after");
 	json_array_foreach(names, i, x) w->alt_name[i] = json_string_value(x);
 	w->rq.alt_names = w->alt_name;
 	w->rq.n_alt_names = json_array_size(names);
-	return ERR_OK;
+}
+
+void
+rpc_keys_tls_wish_more(struct rpc_call *c, struct rpc_tls_wish *w)
+{
+	bool from, to;
+
+	w->rq.not_before = params_u64(c->in, "not_before", &from);
+	w->rq.not_after = params_u64(c->in, "not_after", &to);
+	w->rq.with_app_info = params_bool_opt(c->in, "with_app_info");
+	if (from && to && w->rq.not_before >= w->rq.not_after)
+		params_fail(c->in, "not_before must be earlier than not_after");
 }
 
 /* Evidence over the certificate's key, for its extension. */
@@ -317,55 +339,72 @@ put_tls_chain(struct rpc_call *c, const struct buf chain[static 3])
 }
 
 enum err
-rpc_keys_get_tls_key(struct rpc_call *c)
+rpc_keys_issue(struct rpc_call *c, struct rpc_tls_wish *w,
+    const struct p256_secret *key, const struct app_release *keys)
 {
 	const struct agent_backend *b = c->backend;
 	struct refusal why = { .code = REASON_NONE };
-	struct tls_wish w = { .ra_tls = false };
 	struct buf chain[3] = { { 0 } }, attestation = { 0 };
-	struct app_release keys = { .epoch = 0 };
 	uint8_t msg[SIGNCERT_LEN], proof[80];
-	struct p256_secret key;
 	struct p256_pub pub;
 	size_t proof_len;
 	enum err e;
 
-	if ((e = read_tls_wish(c, &w)) != ERR_OK)
-		return e;
-	/* A fresh key at each call; it is in no way derived. */
-	p256_generate(&key);
-	if ((e = p256_pubkey(&pub, &key)) != ERR_OK ||
-	    (e = p256_spki(w.rq.spki, &pub)) != ERR_OK)
+	if ((e = p256_pubkey(&pub, key)) != ERR_OK ||
+	    (e = p256_spki(w->rq.spki, &pub)) != ERR_OK)
 		goto done;
-	if (w.ra_tls && (e = attest_key(c, &attestation, w.rq.spki)) != ERR_OK)
+	if (w->ra_tls &&
+	    (e = attest_key(c, &attestation, w->rq.spki)) != ERR_OK)
 		goto done;
-	e = b->keys(b->cookie, &keys, w.has_epoch ? &w.epoch : NULL, &why);
-	if (e != ERR_OK) {
-		e = rpc_fail_why(c, "Failed to get keys", e, &why);
-		goto done;
-	}
-	signcert_message(msg, b->identity->app_id, w.rq.spki);
-	e = p256_sign_der(proof, &proof_len, &key, msg, sizeof msg);
+	signcert_message(msg, b->identity->app_id, w->rq.spki);
+	e = p256_sign_der(proof, &proof_len, key, msg, sizeof msg);
 	if (e != ERR_OK)
 		goto done;
-	w.rq.proof = (struct bytes){ proof, proof_len };
-	w.rq.attestation = buf_view(&attestation);
-	w.rq.epoch = keys.epoch;
-	w.rq.root_spki = keys.ca_spki;
-	e = b->sign_cert(b->cookie, chain, &w.rq, &why);
+	w->rq.proof = (struct bytes){ proof, proof_len };
+	w->rq.attestation = buf_view(&attestation);
+	w->rq.epoch = keys->epoch;
+	w->rq.root_spki = keys->ca_spki;
+	e = b->sign_cert(b->cookie, chain, &w->rq, &why);
 	if (e != ERR_OK) {
 		e = rpc_fail_why(c, "Failed to sign certificate", e, &why);
 		goto done;
 	}
-	if ((e = put_tls_key(c, &key)) == ERR_OK)
+	if ((e = put_tls_key(c, key)) == ERR_OK)
 		e = put_tls_chain(c, chain);
-	if (w.has_epoch)
-		rpc_put_u64(c, "epoch", keys.epoch);
+	if (w->has_epoch)
+		rpc_put_u64(c, "epoch", keys->epoch);
 done:
-	p256_secret_wipe(&key);
-	release_wipe(&keys);
 	for (size_t i = 0; i < 3; i++)
 		buf_fini(&chain[i]);
 	buf_fini(&attestation);
 	return e;
+}
+
+enum err
+rpc_keys_issue_fresh(struct rpc_call *c, struct rpc_tls_wish *w)
+{
+	struct app_release keys = { .epoch = 0 };
+	struct p256_secret key;
+	enum err e;
+
+	if (params_bad(c->in) != NULL)
+		return rpc_fail(c, "%s", params_bad(c->in));
+	e = rpc_keys_release(c, &keys, w->has_epoch ? &w->epoch : NULL);
+	if (e == ERR_OK) {
+		p256_generate(&key);
+		e = rpc_keys_issue(c, w, &key, &keys);
+		p256_secret_wipe(&key);
+	}
+	release_wipe(&keys);
+	return e;
+}
+
+enum err
+rpc_keys_get_tls_key(struct rpc_call *c)
+{
+	struct rpc_tls_wish w = { .ra_tls = false };
+
+	rpc_keys_tls_wish(c, &w);
+	rpc_keys_tls_wish_more(c, &w);
+	return rpc_keys_issue_fresh(c, &w);
 }

@@ -96,6 +96,29 @@ attest(void *cookie, struct buf *out, const uint8_t report_data[static 64],
 }
 
 static enum err
+attest_v1(void *cookie, struct buf *out, const uint8_t report_data[static 64],
+    struct refusal *why)
+{
+	struct fake_agent *f = cookie;
+
+	(void)why;
+	if (f->fail != ERR_OK)
+		return f->fail;
+	memcpy(f->last_report_data, report_data, 64);
+	return buf_append(out, "\x83\x01", 2, SIZE_MAX);
+}
+
+static void
+app_cert(void *cookie, struct buf *out)
+{
+	struct fake_agent *f = cookie;
+
+	if (f->app_cert != NULL)
+		must(buf_append(
+		    out, f->app_cert, strlen(f->app_cert), SIZE_MAX));
+}
+
+static enum err
 emit(void *cookie, const char *name, struct bytes payload)
 {
 	struct fake_agent *f = cookie;
@@ -194,6 +217,8 @@ fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 		.measured = measured,
 		.quote = quote,
 		.attest = attest,
+		.attest_v1 = attest_v1,
+		.app_cert = app_cert,
 		.emit = emit,
 		.sign_cert = sign_cert,
 		.counter_get = counter_get,

@@ -19,6 +19,7 @@ struct fake_agent {
 	size_t last_payload_len;
 	uint8_t last_report_data[64];
 	bool last_stripped;
+	const char *app_cert; /* NULL: none yet */
 	struct kms_cert_request last_cert; /* its pointers are stale */
 	bool proof_ok;
 	struct kms_counter counter; /* there is one, of any name */

@@ -93,7 +93,30 @@ Test(agent_boot, compose_refusals)
 	identity_refused("{\"local_key_provider_enabled\":true}");
 	identity_refused("{\"key_provider_id\":\"abc\"}");
 	identity_refused("{\"key_provider_id\":3}");
+	identity_refused("{\"public_tcbinfo\":0}");
+	identity_refused("{\"public_logs\":\"true\"}");
+	identity_refused("{\"public_sysinfo\":[]}");
+	identity_refused("{\"requirements\":{\"health_check\":1}}");
+	identity_refused("{\"requirements\":[]}");
 	identity_refused(COMPOSE " x");
+}
+
+/* What is public: measurements by default, logs and the system if asked. */
+Test(agent_boot, public_flags)
+{
+	struct app_identity id;
+
+	make_identity(&id, "{\"requirements\":null}");
+	cr_assert(id.public_tcbinfo && !id.public_logs && !id.public_sysinfo &&
+	    !id.health_check);
+	identity_fini(&id);
+	make_identity(&id,
+	    "{\"public_tcbinfo\":false,\"public_logs\":true,"
+	    "\"public_sysinfo\":true,\"requirements\":{\"health_check\":true}"
+	    "}");
+	cr_assert(!id.public_tcbinfo && id.public_logs && id.public_sysinfo &&
+	    id.health_check);
+	identity_fini(&id);
 }
 
 /* The ids follow dstack's formulas, over the file's bytes. */

@@ -8,6 +8,7 @@
 
 #include "node/agent/rpc.h"
 #include "tests/lib/fake_agent.h"
+#include "tests/lib/rpc_ask.h"
 
 static struct fake_agent fake;
 static struct agent_backend backend;
@@ -26,63 +27,19 @@ teardown(void)
 
 TestSuite(agent_rpc, .init = setup, .fini = teardown);
 
-/* Runs a method; returns its status, and its parsed body in `*out`. */
-static unsigned
-call_as(json_t **out, const char *method, const char *body, bool text)
-{
-	struct rpc_reply rp = { .status = 0 };
-	json_t *fields = NULL;
-	char why[120];
-
-	if (body != NULL)
-		cr_assert_eq(json_parse(&fields, body, strlen(body),
-				 LIMIT_HTTP_BODY, why, sizeof why),
-		    ERR_OK, "%s", why);
-	rpc_call(&backend, &rp, &rpc_guest, method, fields, text);
-	for (size_t i = 0; i < rp.body.len; i++)
-		cr_assert(rp.body.p[i] < 0x80, "reply is not ASCII");
-	cr_assert_eq(json_parse(out, rp.body.p, rp.body.len, LIMIT_HTTP_BODY,
-			 why, sizeof why),
-	    ERR_OK, "%s", why);
-	json_decref(fields);
-	buf_fini(&rp.body);
-	return rp.status;
-}
-
 static json_t *
 good(const char *method, const char *body)
 {
-	json_t *v = NULL;
-
-	cr_assert_eq(call_as(&v, method, body, false), 200, "%s %s: %s", method,
-	    body, json_string_value(json_object_get(v, "error")));
-	return v;
+	return rpc_ask_good(&backend, &rpc_guest, method, body);
 }
 
-/* A refusal is HTTP 400 and its text has these words. */
 static void
 bad(const char *method, const char *body, const char *words)
 {
-	json_t *v = NULL;
-	const char *text;
-
-	cr_assert_eq(
-	    call_as(&v, method, body, false), 400, "%s %s", method, body);
-	text = json_string_value(json_object_get(v, "error"));
-	cr_assert_not_null(text);
-	cr_assert_not_null(strstr(text, words), "'%s' lacks '%s'", text, words);
-	cr_assert_eq(json_object_size(v), 1);
-	json_decref(v);
+	rpc_ask_bad(&backend, &rpc_guest, 400, method, body, words);
 }
 
-static const char *
-str(const json_t *v, const char *key)
-{
-	const char *s = json_string_value(json_object_get(v, key));
-
-	cr_assert_not_null(s, "%s", key);
-	return s;
-}
+#define str rpc_ask_str
 
 /* `{"key":"<n times xx>"}`; the caller frees. */
 static char *
@@ -104,7 +61,8 @@ Test(agent_rpc, unknown_method)
 	bad("", "{}", "Service not found");
 	bad("getkey", "{}", "Service not found: getkey");
 	bad("Get\xff\"Key", "{}", "Service not found: Get?\"Key");
-	bad("GpuInfo", "{}", "Service not found");
+	rpc_ask_bad(
+	    &backend, &rpc_guest, 501, "GpuInfo", "{}", "not available");
 }
 
 /* Errors are pretty JSON with one member, as dstack prints them. */
@@ -153,6 +111,19 @@ Test(agent_rpc, wrong_types)
 	bad("GetTlsKey", "{\"not_before\":\"1\"}", "not_before");
 	bad("Sign", "{\"algorithm\":\"ed25519\",\"data\":{}}", "data");
 	bad("EmitEvent", "{\"event\":\"x\",\"payload\":null}", "payload");
+}
+
+/* v0's texts are strings to all: no NUL goes through one. */
+Test(agent_rpc, no_nul)
+{
+	bad("GetKey", "{\"path\":\"a\\u0000b\"}", "path: a NUL");
+	bad("GetKey", "{\"purpose\":\"\\u0000\"}", "purpose: a NUL");
+	bad("Sign", "{\"algorithm\":\"ed25519\\u0000\"}", "NUL");
+	bad("GetTlsKey", "{\"subject\":\"a\\u0000\"}", "NUL");
+	bad("GetTlsKey", "{\"alt_names\":[\"a\\u0000\"]}", "NUL");
+	bad("EmitEvent", "{\"event\":\"a\\u0000\"}", "NUL");
+	bad("GetQuote", "{\"report_data\":\"00\\u0000\"}", "invalid hex");
+	bad("CounterGet", "{\"name\":\"a\\u0000\"}", "NUL");
 }
 
 /* Hex is whole bytes of hex digits. */
@@ -268,18 +239,10 @@ Test(agent_rpc, huge_fields)
 	free(event);
 }
 
-/* One of its other entries has a NUL in a string. */
-static json_t *
-vectors(void)
-{
-	return json_load_file(
-	    "../shared/vectors/dstack/vectors.json", JSON_ALLOW_NUL, NULL);
-}
-
 /* GetKey and Sign answer dstack's published bytes. */
 Test(agent_rpc, published_keys)
 {
-	json_t *all = vectors(), *list, *want, *v;
+	json_t *all = rpc_ask_vectors(), *list, *want, *v;
 	size_t i;
 
 	if (all == NULL)
@@ -609,18 +572,24 @@ Test(agent_rpc, query_text)
 {
 	json_t *v = NULL;
 
-	cr_assert_eq(call_as(&v, "GetKey", "{\"epoch\":\"3\"}", true), 200);
-	json_decref(v);
-	cr_assert_eq(call_as(&v, "GetKey", "{\"epoch\":\"3x\"}", true), 400);
-	json_decref(v);
-	cr_assert_eq(call_as(&v, "GetKey", "{\"epoch\":\"\"}", true), 400);
-	json_decref(v);
-	cr_assert_eq(
-	    call_as(&v, "GetTlsKey", "{\"usage_server_auth\":\"true\"}", true),
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "GetKey",
+			 "{\"epoch\":\"3\"}", true),
 	    200);
 	json_decref(v);
-	cr_assert_eq(
-	    call_as(&v, "GetTlsKey", "{\"usage_server_auth\":\"1\"}", true),
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "GetKey",
+			 "{\"epoch\":\"3x\"}", true),
+	    400);
+	json_decref(v);
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "GetKey",
+			 "{\"epoch\":\"\"}", true),
+	    400);
+	json_decref(v);
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "GetTlsKey",
+			 "{\"usage_server_auth\":\"true\"}", true),
+	    200);
+	json_decref(v);
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "GetTlsKey",
+			 "{\"usage_server_auth\":\"1\"}", true),
 	    400);
 	json_decref(v);
 }
@@ -715,7 +684,7 @@ Test(agent_rpc, counter_mismatch)
 	json_t *v = NULL;
 
 	fake.counter.value = 7;
-	cr_assert_eq(call_as(&v, "CounterIncrement",
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "CounterIncrement",
 			 "{\"name\":\"a\",\"expected\":5}", false),
 	    400);
 	cr_assert_str_eq(str(v, "error"), "The counter has another value");
@@ -724,7 +693,7 @@ Test(agent_rpc, counter_mismatch)
 	json_decref(v);
 	/* It may have been us: the app is told. */
 	fake.counter.uncertain = true;
-	cr_assert_eq(call_as(&v, "CounterIncrement",
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "CounterIncrement",
 			 "{\"name\":\"a\",\"expected\":5}", false),
 	    400);
 	cr_assert(json_is_true(json_object_get(v, "uncertain")));
@@ -750,7 +719,7 @@ Test(agent_rpc, counters)
 	cr_assert_eq(json_integer_value(json_object_get(v, "index")), 99);
 	cr_assert_eq(json_object_size(v), 4);
 	json_decref(v);
-	cr_assert_eq(call_as(&v, "CounterIncrement",
+	cr_assert_eq(rpc_ask(&v, &backend, &rpc_guest, "CounterIncrement",
 			 "{\"name\":\"a\",\"expected\":\"41\"}", true),
 	    200);
 	cr_assert_eq(json_integer_value(json_object_get(v, "value")), 42);
