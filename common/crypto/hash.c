@@ -107,6 +107,18 @@ sha512(uint8_t out[static 64], const void *in, size_t len)
 	digest(out, known(SHA_512), &(struct bytes){ in, len }, 1);
 }
 
+enum err
+ripemd160(uint8_t out[static 20], const void *in, size_t len)
+{
+	EVP_MD *md = EVP_MD_fetch(NULL, "RIPEMD-160", NULL);
+
+	if (md == NULL)
+		return ERR_UNSUPPORTED;
+	digest(out, md, &(struct bytes){ in, len }, 1);
+	EVP_MD_free(md);
+	return ERR_OK;
+}
+
 void
 hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
     const void *in, size_t len)

@@ -18,6 +18,10 @@ void sha256(uint8_t out[static 32], const void *in, size_t len);
 void sha384(uint8_t out[static 48], const void *in, size_t len);
 void sha512(uint8_t out[static 64], const void *in, size_t len);
 
+/* ripemd160: for Ethereum's precompile alone.  ERR_UNSUPPORTED where the
+ * library comes without it. */
+enum err ripemd160(uint8_t out[static 20], const void *in, size_t len);
+
 void sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
 void sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
 void sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n);
