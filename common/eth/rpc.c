@@ -198,6 +198,22 @@ rpc_quantity(uint64_t *out, const json_t *v)
 }
 
 enum err
+rpc_quantity256(uint8_t out[static 32], const json_t *v)
+{
+	size_t len, got;
+	const char *s = hex_digits(v, &len);
+	char text[64];
+
+	if (s == NULL || len == 0 || (len > 1 && s[0] == '0'))
+		return ERR_MALFORMED;
+	if (len > sizeof text)
+		return ERR_LIMIT;
+	memset(text, '0', sizeof text);
+	memcpy(text + sizeof text - len, s, len);
+	return hex_decode(out, 32, &got, text, sizeof text);
+}
+
+enum err
 rpc_fixed(uint8_t *out, size_t len, const json_t *v)
 {
 	size_t n, got;

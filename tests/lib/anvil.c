@@ -14,13 +14,14 @@
 #define PROGRAM "contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 
 static void
-child(int out)
+child(int out, const char *rules)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (dup2(out, STDOUT_FILENO) < 0)
 		_exit(126);
 	(void)execl(PROGRAM, PROGRAM, "--port", "0", "--chain-id", "31337",
-	    "--slots-in-an-epoch", "1", (char *)NULL);
+	    "--slots-in-an-epoch", "1", rules != NULL ? "--hardfork" : NULL,
+	    rules, (char *)NULL);
 	_exit(127);
 }
 
@@ -51,6 +52,12 @@ find_port(int fd, unsigned *port)
 bool
 anvil_start(struct anvil *a)
 {
+	return anvil_start_fork(a, NULL);
+}
+
+bool
+anvil_start_fork(struct anvil *a, const char *rules)
+{
 	unsigned port = 0;
 	int fd[2];
 
@@ -60,7 +67,7 @@ anvil_start(struct anvil *a)
 	a->pid = fork();
 	assert(a->pid >= 0);
 	if (a->pid == 0)
-		child(fd[1]);
+		child(fd[1], rules);
 	(void)close(fd[1]);
 	if (!find_port(fd[0], &port)) {
 		anvil_stop(a);
@@ -80,17 +87,26 @@ anvil_stop(struct anvil *a)
 	a->pid = 0;
 }
 
-void
-anvil_rpc(const struct anvil *a, const char *method, const char *params)
+json_t *
+anvil_ask(const struct anvil *a, const char *method, const char *params)
 {
 	const struct rpc_request rq = { a->url, method, params, 30000,
 		1u << 20 };
 	struct rpc_reply r;
+	json_t *v;
 
 	rpc_all(&r, &rq, 1);
 	if (r.err != ERR_OK) {
 		(void)fprintf(stderr, "%s: %s\n", method, r.message);
 		abort();
 	}
+	v = json_incref(r.result);
 	rpc_reply_fini(&r);
+	return v;
+}
+
+void
+anvil_rpc(const struct anvil *a, const char *method, const char *params)
+{
+	json_decref(anvil_ask(a, method, params));
 }

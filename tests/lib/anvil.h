@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include <jansson.h>
+
 #define ANVIL_CHAIN 31337
 
 struct anvil {
@@ -19,9 +21,14 @@ struct anvil {
 /* anvil_start returns false if the program is not installed; aborts if it
  * does not come up.  The child dies with this process. */
 bool anvil_start(struct anvil *a);
+/* The same with the rules of another fork: "london", "shanghai", ... */
+bool anvil_start_fork(struct anvil *a, const char *rules);
 void anvil_stop(struct anvil *a);
 
 /* anvil_rpc sends one request, which must succeed. */
 void anvil_rpc(const struct anvil *a, const char *method, const char *params);
+/* And returns the answer, which the caller owns. */
+json_t *anvil_ask(
+    const struct anvil *a, const char *method, const char *params);
 
 #endif
