@@ -296,6 +296,7 @@ open_service(struct node *n)
 		.gate = n->gate,
 		.registry = n->registry,
 		.self = n->self,
+		.verifier = n->verifier,
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,

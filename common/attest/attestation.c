@@ -64,13 +64,6 @@ put_text(struct sink *s, const char *text)
 	put_bytes(s, (struct bytes){ (const uint8_t *)text, strlen(text) });
 }
 
-static bool
-is_acpi(const struct event *e)
-{
-	return e->imr == 0 && e->payload.len == 9 &&
-	    memcmp(e->payload.p, "ACPI DATA", 9) == 0;
-}
-
 static void
 put_events(struct sink *s, const struct event_log *log, bool stripped)
 {
@@ -78,13 +71,13 @@ put_events(struct sink *s, const struct event_log *log, bool stripped)
 
 	for (size_t i = 0; i < log->n; i++)
 		n += !stripped || log->event[i].imr == 3 ||
-		    is_acpi(&log->event[i]);
+		    event_log_is_acpi(&log->event[i]);
 	put_compact(s, n);
 	for (size_t i = 0; i < log->n; i++) {
 		const struct event *e = &log->event[i];
 		bool bare = stripped && e->imr == 3;
 
-		if (stripped && e->imr != 3 && !is_acpi(e))
+		if (stripped && e->imr != 3 && !event_log_is_acpi(e))
 			continue;
 		put_le(s, e->imr, 4);
 		put_le(s, e->type, 4);

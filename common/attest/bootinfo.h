@@ -2,7 +2,9 @@
  *
  * Built from an accepted verdict, its event log and its vm_config; every
  * value is either in the quote, replayed into one of its registers, or
- * recomputed to match one: dstack-compat.md 3.3, 3.4, 3.7 (lite recipe). */
+ * recomputed to match one: dstack-compat.md 3.3, 3.4, 3.7 (lite recipe).  The
+ * stripped log of a certificate (3.8) will do: what it leaves out of RTMR0-2
+ * is what the image's registers are computed from. */
 #ifndef COMMON_ATTEST_BOOTINFO_H
 #define COMMON_ATTEST_BOOTINFO_H
 

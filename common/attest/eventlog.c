@@ -243,3 +243,25 @@ event_log_find(const struct event_log *l, const char *name)
 	}
 	return NULL;
 }
+
+bool
+event_log_is_acpi(const struct event *e)
+{
+	return e->imr == 0 && e->payload.len == 9 &&
+	    memcmp(e->payload.p, "ACPI DATA", 9) == 0;
+}
+
+bool
+event_log_stripped(const struct event_log *l)
+{
+	size_t acpi = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->event[i].imr == 3)
+			continue;
+		if (!event_log_is_acpi(&l->event[i]))
+			return false;
+		acpi++;
+	}
+	return acpi == 3;
+}

@@ -48,6 +48,15 @@ void rtmr_extend(uint8_t rtmr[static 48], const uint8_t digest[static 48]);
 void event_log_replay(uint8_t out[static 48], const struct event_log *l,
     uint32_t imr, const char *until);
 
+/* event_log_is_acpi: one of the three events that a boot adds to RTMR0 and
+ * no image fixes. */
+bool event_log_is_acpi(const struct event *e);
+
+/* event_log_stripped: outside RTMR3 there is nothing but ACPI events, three of
+ * them: the form that certificates carry (dstack-compat.md 3.8).  Then RTMR0-2
+ * are no replay; only a comparison with the OS image's can say what they are. */
+bool event_log_stripped(const struct event_log *l);
+
 /* event_log_find returns the first runtime event of that name before
  * "system-ready", or NULL. */
 const struct event *event_log_find(const struct event_log *l, const char *name);

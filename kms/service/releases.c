@@ -1,8 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/attest/attestation.h"
 #include "common/base/limits.h"
 #include "common/crypto/epochcert.h"
+#include "common/wire/ratls.h"
 #include "common/wire/signcert.h"
 #include "kms/keys/certs.h"
 #include "kms/service/decision.h"
@@ -176,6 +178,50 @@ done:
 	return e;
 }
 
+static bool
+same_guest(const struct boot_info *a, const struct boot_info *b)
+{
+	return memcmp(a->app_id, b->app_id, sizeof a->app_id) == 0 &&
+	    memcmp(a->compose_hash, b->compose_hash, sizeof a->compose_hash) ==
+	    0 &&
+	    a->has_instance_id == b->has_instance_id &&
+	    memcmp(a->instance_id, b->instance_id, sizeof a->instance_id) ==
+	    0 &&
+	    memcmp(a->device_id, b->device_id, sizeof a->device_id) == 0 &&
+	    memcmp(a->mr_aggregated, b->mr_aggregated,
+		sizeof a->mr_aggregated) == 0 &&
+	    memcmp(a->os_image_hash, b->os_image_hash,
+		sizeof a->os_image_hash) == 0;
+}
+
+/* What goes into a certificate under our root is genuine, about this very
+ * key, and of the guest at the other end: an app that could have another's
+ * attestation certified would pass for it. */
+static enum err
+check_attestation(struct job *j, struct bytes attestation, struct bytes spki)
+{
+	uint8_t shown[64], want[64];
+	struct evidence ev = { .tee = TEE_TDX };
+	struct attested who;
+	enum err e;
+
+	e = attestation_decode(&ev, shown, attestation, &j->why);
+	if (e != ERR_OK)
+		return e;
+	ratls_report_data(want, spki);
+	if (memcmp(shown, want, sizeof want) != 0)
+		e = refuse(&j->why, REASON_REPORT_DATA,
+		    "the attestation is not about the certificate's key");
+	else
+		e = verifier_check(
+		    j->o->verifier, &who, &ev, want, BOOT_APP, j->now, &j->why);
+	if (e == ERR_OK && !same_guest(&who.boot, &j->caller.boot))
+		e = refuse(&j->why, REASON_BOOT_INFO,
+		    "the attestation is not that of the caller");
+	evidence_fini(&ev);
+	return e;
+}
+
 /* Turns the message into a request for kms/keys/certs. */
 static enum err
 read_sign_cert(struct job *j, struct cert_request *rq)
@@ -203,12 +249,15 @@ read_sign_cert(struct job *j, struct cert_request *rq)
 	    q->not_before != 0 ? (int64_t)q->not_before : DEFAULT_NOT_BEFORE;
 	rq->not_after =
 	    q->not_after != 0 ? (int64_t)q->not_after : j->now + DEFAULT_LIFE_S;
-	if (q->attestation.len > LIMIT_QUOTE + LIMIT_EVENT_LOG)
+	if (q->attestation.len > CERT_ATTESTATION_MAX)
 		return refuse(&j->why, REASON_REQUEST, "attestation too long");
 	rq->attestation =
 	    (struct bytes){ q->attestation.data, q->attestation.len };
 	rq->app_info = q->with_app_info ? &j->caller.boot : NULL;
-	return ERR_OK;
+	if (q->attestation.len == 0)
+		return ERR_OK;
+	return check_attestation(
+	    j, rq->attestation, (struct bytes){ q->spki.data, q->spki.len });
 }
 
 enum err

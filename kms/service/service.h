@@ -22,6 +22,7 @@ struct service_options {
 	struct gate *gate;
 	struct registry *registry; /* NULL: there is epoch 0 alone */
 	struct self *self;
+	struct verifier *verifier; /* of what a certificate shall carry */
 	struct metrics *metrics;
 };
 

@@ -7,6 +7,7 @@
 #include "common/base/limits.h"
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
+#include "common/wire/ratls.h"
 #include "common/wire/signcert.h"
 
 #include "node/agent/appkeys.h"
@@ -285,14 +286,12 @@ static enum err
 attest_key(struct rpc_call *c, struct buf *out,
     const uint8_t spki[static P256_SPKI_LEN])
 {
-	const struct bytes part[] = { BYTES_STR("ratls-cert:"),
-		{ spki, P256_SPKI_LEN } };
 	const struct agent_backend *b = c->backend;
 	struct refusal why = { .code = REASON_NONE };
 	uint8_t rd[64];
 	enum err e;
 
-	sha512_v(rd, part, 2);
+	ratls_report_data(rd, (struct bytes){ spki, P256_SPKI_LEN });
 	e = b->attest(b->cookie, out, rd, true, &why);
 	return e == ERR_OK ? e : rpc_fail_why(c, "Failed to attest", e, &why);
 }

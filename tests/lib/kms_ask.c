@@ -55,15 +55,18 @@ kms_ask_keys(struct channel *ch, int epoch, struct refusal *why)
 	return ask(ch, &m, why);
 }
 
-KmsReply *
-kms_ask_cert(struct channel *ch, uint8_t id, bool forged, struct refusal *why)
+static KmsReply *
+ask_cert(struct channel *ch, uint8_t id, bool forged, kms_ask_attest *attest,
+    void *cookie, struct refusal *why)
 {
 	Devproof__Kms__V1__SignCert b;
 	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
 	uint8_t spki[P256_SPKI_LEN], text[SIGNCERT_LEN], proof[80];
+	struct buf attestation = { 0 };
 	uint8_t app_id[20];
 	struct p256_secret s;
 	struct p256_pub pub;
+	KmsReply *r;
 	size_t len;
 
 	memset(app_id, id, sizeof app_id);
@@ -78,9 +81,27 @@ kms_ask_cert(struct channel *ch, uint8_t id, bool forged, struct refusal *why)
 	devproof__kms__v1__sign_cert__init(&b);
 	b.spki = msg_bytes(spki, sizeof spki);
 	b.proof = msg_bytes(proof, len);
+	if (attest != NULL)
+		attest(cookie, &attestation, spki);
+	b.attestation = msg_bytes(attestation.p, attestation.len);
 	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT;
 	m.sign_cert = &b;
-	return ask(ch, &m, why);
+	r = ask(ch, &m, why);
+	buf_fini(&attestation);
+	return r;
+}
+
+KmsReply *
+kms_ask_cert(struct channel *ch, uint8_t id, bool forged, struct refusal *why)
+{
+	return ask_cert(ch, id, forged, NULL, NULL, why);
+}
+
+KmsReply *
+kms_ask_cert_attested(struct channel *ch, uint8_t id, kms_ask_attest *attest,
+    void *cookie, struct refusal *why)
+{
+	return ask_cert(ch, id, false, attest, cookie, why);
 }
 
 KmsReply *

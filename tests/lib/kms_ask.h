@@ -15,6 +15,11 @@ KmsReply *kms_ask_keys(struct channel *ch, int epoch, struct refusal *why);
 /* The proof is for the app whose id is all `id`; by another key if `forged`. */
 KmsReply *kms_ask_cert(
     struct channel *ch, uint8_t id, bool forged, struct refusal *why);
+/* The same, proven, with an attestation that `attest` makes for the key
+ * (`spki`, P256_SPKI_LEN bytes). */
+typedef void kms_ask_attest(void *cookie, struct buf *out, const uint8_t *spki);
+KmsReply *kms_ask_cert_attested(struct channel *ch, uint8_t id,
+    kms_ask_attest *attest, void *cookie, struct refusal *why);
 /* An honest Join: signed by `i` as `slot`, over this session. */
 KmsReply *kms_ask_join(struct channel *ch, const char *slot,
     struct incarnation *i, struct refusal *why);

@@ -201,6 +201,7 @@ open_service(struct kms_node *n, struct kms_world *w)
 		.gate = n->gate,
 		.registry = n->registry,
 		.self = n->self,
+		.verifier = w->verifier,
 		.metrics = &n->metrics };
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,

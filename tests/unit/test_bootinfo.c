@@ -582,3 +582,54 @@ Test(bootinfo, real_lite_build)
 	cr_assert_eq(why.code, REASON_OS_IMAGE);
 	json_decref(v);
 }
+
+/* Leaves of the log what a certificate carries. */
+static void
+strip(struct guest *g)
+{
+	for (size_t i = json_array_size(g->log); i-- > 0;) {
+		json_t *e = json_array_get(g->log, i);
+		const char *payload = NULL;
+
+		cr_assert_eq(
+		    json_get_str(&payload, e, "event_payload"), ERR_OK);
+		if (json_integer_value(json_object_get(e, "imr")) == 3)
+			json_object_set_new(e, "digest", json_string(""));
+		else if (strcmp(payload, "414350492044415441") != 0)
+			cr_assert_eq(json_array_remove(g->log, i), 0);
+	}
+}
+
+/* What a stripped log leaves out is what the image's registers say: so it is
+ * they that must hold. */
+Test(bootinfo, stripped_log)
+{
+	struct boot_info want, got;
+	struct refusal why;
+	struct guest g;
+	json_t *extra;
+
+	guest_init(&g);
+	cr_assert_eq(guest_boot(&want, &g, BOOT_APP, &why), ERR_OK);
+	extra = json_deep_copy(json_array_get(g.log, 0));
+	strip(&g);
+	cr_assert_eq(
+	    guest_boot(&got, &g, BOOT_APP, &why), ERR_OK, "%s", why.detail);
+	cr_assert_arr_eq(&got, &want, sizeof got);
+	for (int i = 0; i < 4; i++) {
+		g.verdict.td.rtmr[i][7] ^= 1;
+		cr_assert_eq(guest_boot(&got, &g, BOOT_APP, &why), ERR_DENIED);
+		cr_assert_eq(why.code,
+		    i == 3 ? REASON_EVENT_LOG : REASON_OS_IMAGE, "RTMR%d", i);
+		g.verdict.td.rtmr[i][7] ^= 1;
+	}
+	/* Neither whole nor stripped. */
+	cr_assert_eq(json_array_insert_new(g.log, 0, extra), 0);
+	cr_assert_eq(guest_boot(&got, &g, BOOT_APP, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_EVENT_LOG);
+	cr_assert_eq(json_array_remove(g.log, 0), 0);
+	cr_assert_eq(json_array_remove(g.log, 0), 0);
+	cr_assert_eq(guest_boot(&got, &g, BOOT_APP, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_EVENT_LOG);
+	guest_fini(&g);
+}
