@@ -15,7 +15,9 @@
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
 #include "kms/service/admin.h"
+#include "kms/service/disk.h"
 #include "kms/service/floors.h"
+#include "kms/service/public.h"
 
 #define STORE_MAP_MAX (1u << 30)
 /* Each worker may wait for the chain, a quote, or a peer. */
@@ -46,6 +48,7 @@ struct node {
 	struct service *service;
 	struct channel_server *server;
 	struct admin *admin;
+	struct public *public; /* NULL: not asked for */
 	bool draining, stopping;
 	char **argv; /* borrows */
 };
@@ -165,40 +168,6 @@ open_verifier(struct node *n)
 	return verifier_new(&n->verifier, &o);
 }
 
-/* A folder that is damaged, or of another node or cluster.  It is a cache, so
- * the node begins without it; but nothing is deleted. */
-static enum err
-set_aside(const char *dir)
-{
-	char old[KMSD_PATH_MAX + 32];
-	int n = snprintf(
-	    old, sizeof old, "%s.refused-%lld", dir, (long long)clock_wall_s());
-	struct refusal why;
-
-	if (n < 0 || (size_t)n >= sizeof old || rename(dir, old) != 0)
-		return ERR_IO;
-	(void)refuse(&why, REASON_ROLLBACK,
-	    "not this node's store, or damaged: moved to %s", old);
-	log_event(LOG_ERROR, "disk_refused", log_why(&why));
-	return ERR_OK;
-}
-
-/* A disk that takes nothing is found out before it is needed. */
-static enum err
-probe(struct store *s)
-{
-	enum err e = store_begin(s);
-
-	if (e == ERR_OK)
-		e = store_put(s, STORE_META, BYTES_STR("probe"),
-		    BYTES_STR("as much as a small log entry has"));
-	if (e != ERR_OK) {
-		store_abort(s);
-		return e;
-	}
-	return store_commit(s);
-}
-
 static enum err
 open_store(struct node *n)
 {
@@ -230,10 +199,10 @@ open_store(struct node *n)
 	e = tee_seal_key(self_tee(n->self), key, "devproof-kms/store/v1");
 	if (e == ERR_OK)
 		e = store_open(&n->store, &o, key);
-	if (e == ERR_CORRUPT && set_aside(dir) == ERR_OK)
+	if (e == ERR_CORRUPT && disk_set_aside(dir) == ERR_OK)
 		e = store_open(&n->store, &o, key);
 	if (e == ERR_OK)
-		e = probe(n->store);
+		e = disk_probe(n->store);
 	if (e == ERR_IO || e == ERR_LIMIT) {
 		log_event(
 		    LOG_ERROR, "disk_unusable", log_str("cause", err_text(e)));
@@ -286,10 +255,10 @@ open_cluster(struct node *n)
 	return cluster_new(&n->cluster, &co);
 }
 
-static enum err
-open_service(struct node *n)
+static void
+service_parts(struct service_options *out, struct node *n)
 {
-	const struct service_options so = { .loop = &n->loop,
+	*out = (struct service_options){ .loop = &n->loop,
 		.cfg = &n->cfg,
 		.cluster = n->cluster,
 		.keyring = n->keyring,
@@ -298,13 +267,20 @@ open_service(struct node *n)
 		.self = n->self,
 		.verifier = n->verifier,
 		.metrics = &n->metrics };
+}
+
+static enum err
+open_service(struct node *n)
+{
+	struct service_options so;
 	struct channel_server_options cso = { .listen_url = n->cfg.listen,
 		.cx = &n->cx,
 		.on_request = service_on_request,
 		.on_close = service_on_close };
-	enum err e = service_new(&n->service, &so);
+	enum err e;
 
-	if (e != ERR_OK)
+	service_parts(&so, n);
+	if ((e = service_new(&n->service, &so)) != ERR_OK)
 		return e;
 	cso.cookie = n->service;
 	channel_limits_default(&cso.limits);
@@ -312,6 +288,17 @@ open_service(struct node *n)
 	if (e == ERR_OK)
 		service_set_server(n->service, n->server);
 	return e;
+}
+
+static enum err
+open_public(struct node *n)
+{
+	struct service_options so;
+
+	if (n->cfg.public_host[0] == '\0')
+		return ERR_OK;
+	service_parts(&so, n);
+	return public_start(&n->public, &so);
 }
 
 static enum err
@@ -370,12 +357,17 @@ start(struct node *n)
 	what = "admin";
 	if ((e = open_admin(n)) != ERR_OK)
 		goto done;
+	what = "public";
+	if ((e = open_public(n)) != ERR_OK)
+		goto done;
 	what = "links";
 	if ((e = cluster_start(n->cluster, n->server)) != ERR_OK)
 		goto done;
 	log_event(LOG_INFO, "started", log_str("slot", n->cfg.slot),
 	    log_u64("port", channel_server_port(n->server)),
 	    log_u64("admin_port", admin_port(n->admin)),
+	    log_u64(
+		"public_port", n->public != NULL ? public_port(n->public) : 0),
 	    log_hex("incarnation", incarnation_id(n->incarnation), 32),
 	    log_str("simulated", n->cfg.simulated ? "yes" : "no"));
 done:
@@ -413,11 +405,22 @@ admin_stopped(void *cookie)
 }
 
 static void
-service_stopped(void *cookie)
+public_stopped(void *cookie)
 {
 	struct node *n = cookie;
 
 	admin_stop(n->admin, admin_stopped, n);
+}
+
+static void
+service_stopped(void *cookie)
+{
+	struct node *n = cookie;
+
+	if (n->public != NULL)
+		public_stop(n->public, public_stopped, n);
+	else
+		public_stopped(n);
 }
 
 static void
@@ -482,6 +485,7 @@ on_halt(void *cookie, enum core_halt why)
 static void
 node_free(struct node *n)
 {
+	public_free(n->public);
 	admin_free(n->admin);
 	service_free(n->service);
 	cluster_free(n->cluster);

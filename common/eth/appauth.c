@@ -87,6 +87,15 @@ appauth_getter(struct buf *out, uint32_t selector)
 }
 
 enum err
+appauth_of_app(
+    struct buf *out, uint32_t selector, const uint8_t app_id[static 20])
+{
+	enum err e = put_selector(out, selector);
+
+	return e == ERR_OK ? abi_put_address(out, app_id, CALL_MAX) : e;
+}
+
+enum err
 appauth_answer(bool *allowed, struct bytes *reason, struct bytes in)
 {
 	return abi_get_bool_string(allowed, reason, in);

@@ -11,6 +11,7 @@
 #define APPAUTH_IS_KMS_ALLOWED 0xe067ec9du
 #define APPAUTH_KMS_INFO 0x09177063u
 #define APPAUTH_GATEWAY_APP_ID 0x95f51931u
+#define APPAUTH_REGISTERED_APPS 0xa6c4cce9u
 
 /* appauth_call replaces `out` by the selector and the AppBootInfo tuple.
  * ERR_MALFORMED: `bi` is out of its own bounds; ERR_NOMEM. */
@@ -20,6 +21,11 @@ enum err appauth_call(
 /* appauth_getter replaces `out` by the selector of a call without
  * arguments. */
 enum err appauth_getter(struct buf *out, uint32_t selector);
+
+/* appauth_of_app replaces `out` by the call of a getter that takes an app's
+ * address. */
+enum err appauth_of_app(
+    struct buf *out, uint32_t selector, const uint8_t app_id[static 20]);
 
 /* appauth_answer reads (bool isAllowed, string reason); ERR_MALFORMED. */
 enum err appauth_answer(bool *allowed, struct bytes *reason, struct bytes in);

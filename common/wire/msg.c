@@ -114,6 +114,8 @@ request_ok(const KmsRequest *m)
 		    &m->peer_hello->signature);
 	case DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH:
 		return batch_ok(m->peer_batch);
+	case DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_ENV_PUB_KEY:
+		return size_is(&m->get_app_env_pub_key->app_id, 20);
 	case DEVPROOF__KMS__V1__REQUEST__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REQUEST__BODY__CASE_IS_INT_SIZE:
 		return false;
@@ -165,6 +167,10 @@ reply_ok(const KmsReply *m)
 		    &m->peer_welcome->incarnation, &m->peer_welcome->signature);
 	case DEVPROOF__KMS__V1__REPLY__BODY_PEER_RECEIPT:
 		return true;
+	case DEVPROOF__KMS__V1__REPLY__BODY_APP_ENV_PUB_KEY:
+		return size_is(&m->app_env_pub_key->public_key, 32) &&
+		    size_is(&m->app_env_pub_key->signature, 65) &&
+		    size_is(&m->app_env_pub_key->signature_v1, 65);
 	case DEVPROOF__KMS__V1__REPLY__BODY__NOT_SET:
 	case _DEVPROOF__KMS__V1__REPLY__BODY__CASE_IS_INT_SIZE:
 		return false;

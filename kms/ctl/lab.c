@@ -79,6 +79,14 @@ lab_admin_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n)
 }
 
 void
+lab_public_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n)
+{
+	out[0] = '\0';
+	if (n->public_port != 0)
+		local_url(out, n->public_port);
+}
+
+void
 lab_contract(struct contract *out, const struct lab *l)
 {
 	*out = (struct contract){
@@ -218,6 +226,10 @@ read_node(struct lab_node *n, const json_t *v)
 	    (e = get_port(&n->listen_port, v, "listen_port")) != ERR_OK ||
 	    (e = get_port(&n->admin_port, v, "admin_port")) != ERR_OK)
 		return e;
+	/* Folders of before have none. */
+	e = get_port(&n->public_port, v, "public_port");
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
 	return json_get_bool(&n->listed, v, "listed");
 }
 
@@ -346,11 +358,14 @@ lab_save(const struct lab *l)
 	for (unsigned i = 0; i < l->n_nodes; i++) {
 		const struct lab_node *n = &l->node[i];
 
-		(void)json_array_append_new(nodes,
-		    json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "name", n->name,
-			"host", n->host, "image", n->image, "listen_port",
-			(int)n->listen_port, "admin_port", (int)n->admin_port,
-			"listed", (int)n->listed));
+		json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "name",
+		    n->name, "host", n->host, "image", n->image, "listen_port",
+		    (int)n->listen_port, "admin_port", (int)n->admin_port,
+		    "listed", (int)n->listed);
+
+		if (n->public_port != 0)
+			(void)json_set_u64(o, "public_port", n->public_port);
+		(void)json_array_append_new(nodes, o);
 	}
 	for (unsigned i = 0; i < l->n_apps; i++) {
 		const struct lab_app *a = &l->app[i];

@@ -31,6 +31,7 @@ struct lab_node {
 	char image[LAB_NAME_MAX];
 	uint16_t listen_port;
 	uint16_t admin_port;
+	uint16_t public_port; /* 0: none */
 	bool listed; /* `sim up` has it allowed by the contract */
 };
 
@@ -84,6 +85,9 @@ void lab_log_path(
 void lab_rpc_url(char out[static CONTRACT_URL_MAX], const struct lab *l);
 void lab_pccs_url(char out[static CONTRACT_URL_MAX], const struct lab *l);
 void lab_admin_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n);
+/* What anyone may ask a node (kms/service/public.h); "" if it has none. */
+void lab_public_url(
+    char out[static CONTRACT_URL_MAX], const struct lab_node *n);
 
 /* lab_contract says how to reach its contracts, with its operator. */
 void lab_contract(struct contract *out, const struct lab *l);

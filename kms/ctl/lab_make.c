@@ -270,6 +270,9 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	    w->slot, n->listen_port, n->admin_port, dir,
 	    w->genesis ? "true" : "false", rpc, l->chain_id, kms, anchor,
 	    registry, l->dir, n->host, l->dir, n->image, l->dir, pccs, l->dir);
+	if (e == ERR_OK && n->public_port != 0)
+		e = buf_printf(
+		    &y, "public:\n  listen: '127.0.0.1:%u'\n", n->public_port);
 	if (e == ERR_OK && w->snapshot_every != 0)
 		e = buf_printf(&y, "snapshot_every: %u\n", w->snapshot_every);
 	if (e == ERR_OK)
@@ -294,8 +297,8 @@ static enum err
 make_nodes(struct lab *l, unsigned n_nodes)
 {
 	char path[LAB_PATH_MAX];
-	uint16_t port[2 + 2 * LAB_NODES_MAX];
-	enum err e = lab_free_ports(port, 2 + 2 * n_nodes);
+	uint16_t port[2 + 3 * LAB_NODES_MAX];
+	enum err e = lab_free_ports(port, 2 + 3 * n_nodes);
 
 	if (e != ERR_OK)
 		return e;
@@ -307,8 +310,9 @@ make_nodes(struct lab *l, unsigned n_nodes)
 		(void)snprintf(n->name, sizeof n->name, "kms%u", i);
 		(void)snprintf(n->host, sizeof n->host, "kms%u", i);
 		(void)snprintf(n->image, sizeof n->image, "kms");
-		n->listen_port = port[2 + 2 * i];
-		n->admin_port = port[3 + 2 * i];
+		n->listen_port = port[2 + 3 * i];
+		n->admin_port = port[3 + 3 * i];
+		n->public_port = port[4 + 3 * i];
 		n->listed = true;
 	}
 	l->n_nodes = n_nodes;
@@ -372,7 +376,7 @@ lab_add_node(struct lab *l, const char *name, const char *host,
     const char *image, bool listed)
 {
 	struct lab_node *n = &l->node[l->n_nodes];
-	uint16_t port[2];
+	uint16_t port[3];
 	enum err e;
 
 	if (l->n_nodes == LAB_NODES_MAX)
@@ -384,13 +388,14 @@ lab_add_node(struct lab *l, const char *name, const char *host,
 		return ERR_EXISTS;
 	if (!exists(l, "hosts", host) || !exists(l, "images", image))
 		return ERR_NOTFOUND;
-	if ((e = lab_free_ports(port, 2)) != ERR_OK)
+	if ((e = lab_free_ports(port, 3)) != ERR_OK)
 		return e;
 	(void)snprintf(n->name, sizeof n->name, "%s", name);
 	(void)snprintf(n->host, sizeof n->host, "%s", host);
 	(void)snprintf(n->image, sizeof n->image, "%s", image);
 	n->listen_port = port[0];
 	n->admin_port = port[1];
+	n->public_port = port[2];
 	n->listed = listed;
 	if ((e = lab_write_listed(l, n)) != ERR_OK)
 		return e;

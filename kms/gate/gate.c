@@ -340,6 +340,29 @@ done:
 	return e;
 }
 
+enum err
+gate_app_registered(struct gate *g, const uint8_t app_id[static 20],
+    int64_t now, bool *out, struct chain_block *at, struct refusal *why)
+{
+	struct buf calldata = { 0 }, answer = { 0 };
+	struct chain_block b;
+	enum err e;
+
+	if ((e = chainview_get(g->view, now, &b, why)) != ERR_OK)
+		return e;
+	e = appauth_of_app(&calldata, APPAUTH_REGISTERED_APPS, app_id);
+	if (e == ERR_OK)
+		e = chainview_call(g->view, &b, g->contract,
+		    buf_view(&calldata), ABI_WORD, &answer, why);
+	if (e == ERR_OK && abi_get_bool(out, buf_view(&answer)) != ERR_OK)
+		e = not_canonical(why, buf_view(&answer));
+	if (e == ERR_OK)
+		*at = b;
+	buf_fini(&calldata);
+	buf_fini(&answer);
+	return e;
+}
+
 void
 gate_stats(struct gate *g, struct gate_stats *out)
 {

@@ -64,6 +64,10 @@ enum err gate_gateway_app_id(struct gate *g, int64_t now,
     char out[static GATE_GATEWAY_ID_MAX], struct chain_block *at,
     struct refusal *why);
 
+/* gate_app_registered: does the KMS contract know this app?  Asks each time. */
+enum err gate_app_registered(struct gate *g, const uint8_t app_id[static 20],
+    int64_t now, bool *out, struct chain_block *at, struct refusal *why);
+
 /* Counts since gate_new, of gate_ask only. */
 struct gate_stats {
 	uint64_t allowed;

@@ -363,6 +363,22 @@ registry_choose(struct registry *r, const uint8_t app_id[static 20],
 }
 
 enum err
+registry_active(struct registry *r, int64_t now, struct registry_choice *out,
+    struct refusal *why)
+{
+	struct registry_choice c = { .number = 0 };
+	struct registry_state s;
+	enum err e;
+
+	if ((e = registry_read(r, now, &s, &c.block, why)) != ERR_OK)
+		return e;
+	c.pinned = s.active;
+	if ((e = pick(&c, &s, NULL, why)) == ERR_OK)
+		*out = c;
+	return e;
+}
+
+enum err
 registry_send(struct registry *r, struct bytes data,
     const struct k256_secret *account, struct refusal *why)
 {

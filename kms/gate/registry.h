@@ -52,6 +52,11 @@ enum err registry_choose(struct registry *r, const uint8_t app_id[static 20],
     const uint64_t *asked, int64_t now, struct registry_choice *out,
     struct refusal *why);
 
+/* registry_active answers for an app that is none yet: the epoch that it would
+ * be pinned to.  Errors as registry_choose. */
+enum err registry_active(struct registry *r, int64_t now,
+    struct registry_choice *out, struct refusal *why);
+
 /* registry_send signs a transaction with the cluster's account and waits
  * until it is mined, as anchor_send does; `data` is one of registryabi's
  * calls of nodes.  Errors as anchor_send. */

@@ -13,21 +13,18 @@ same_block(const struct chain_block *a, const struct chain_block *b)
 	    memcmp(a->hash, b->hash, sizeof a->hash) == 0;
 }
 
-/* What every release rests on, asked anew at the block of the moment: this
- * node is allowed, the roots here are the contract's, and the CVM at the
- * other end is allowed.  `*moved`: those were two blocks. */
+/* This node is allowed, and the roots here are the contract's. */
 static enum err
-ask_gate(struct job *j, bool *moved)
+ask_self(struct job *j, struct chain_block *at)
 {
 	struct gate_kms_info info;
-	struct chain_block at;
 	struct k256_pub root;
 	enum err e;
 
 	e = self_allowed(j->o->self, j->now, &j->why);
 	if (e != ERR_OK)
 		return e;
-	e = gate_kms_info(j->o->gate, j->now, &info, &at, &j->why);
+	e = gate_kms_info(j->o->gate, j->now, &info, at, &j->why);
 	if (e != ERR_OK)
 		return e;
 	if (j->n_epochs == 0 ||
@@ -35,6 +32,20 @@ ask_gate(struct job *j, bool *moved)
 	    memcmp(&root, &j->epochs[0].pub.k256, sizeof root) != 0)
 		return refuse(&j->why, REASON_ROOT_MISMATCH,
 		    "kmsInfo names another root than epoch 0");
+	return ERR_OK;
+}
+
+/* What every release rests on, asked anew at the block of the moment: the
+ * above, and the CVM at the other end is allowed.  `*moved`: those were two
+ * blocks. */
+static enum err
+ask_gate(struct job *j, bool *moved)
+{
+	struct chain_block at;
+	enum err e = ask_self(j, &at);
+
+	if (e != ERR_OK)
+		return e;
 	e = gate_ask(j->o->gate, GATE_APP, &j->caller.boot, j->now,
 	    &j->decision, &j->why);
 	if (e == ERR_OK)
@@ -147,4 +158,68 @@ enum err
 decision_epoch(struct job *j, const uint64_t *asked)
 {
 	return decide(j, true, asked);
+}
+
+/* Who never was registered has no pin, which reads as 0 all the same. */
+static enum err
+choose_env(struct job *j, const uint8_t app_id[static 20],
+    const struct chain_block *at, struct registry_choice *out, bool *moved)
+{
+	struct registry_choice active;
+	struct chain_block asked;
+	bool known = true;
+	enum err e, pinned;
+
+	e = registry_active(j->o->registry, j->now, &active, &j->why);
+	if (e != ERR_OK)
+		return e;
+	pinned =
+	    registry_choose(j->o->registry, app_id, NULL, j->now, out, &j->why);
+	if (pinned != ERR_OK && pinned != ERR_DENIED)
+		return pinned;
+	if (pinned != ERR_OK || (out->pinned == 0 && active.number != 0)) {
+		struct refusal why = { .code = REASON_NONE };
+
+		e = gate_app_registered(
+		    j->o->gate, app_id, j->now, &known, &asked, &why);
+		if (e != ERR_OK) {
+			j->why = why;
+			return e;
+		}
+		*moved = *moved || !same_block(&asked, at);
+	}
+	if (!known)
+		*out = active;
+	else if (pinned != ERR_OK)
+		return pinned;
+	*moved = *moved || !same_block(&out->block, at);
+	return ERR_OK;
+}
+
+enum err
+decision_env(struct job *j, const uint8_t app_id[static 20])
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		struct registry_choice c;
+		struct chain_block at;
+		bool moved = false;
+		enum err e = ask_self(j, &at);
+
+		if (e == ERR_OK && j->o->registry == NULL)
+			e = choose_without(j, NULL, &c);
+		else if (e == ERR_OK)
+			e = choose_env(j, app_id, &at, &c, &moved);
+		if (e == ERR_OK && j->o->registry != NULL)
+			e = check_ledger(j, &c, NULL);
+		if (e != ERR_OK)
+			return e;
+		if (!moved) {
+			j->epoch = c.number;
+			j->pinned = c.pinned;
+			return ERR_OK;
+		}
+	}
+	(void)refuse(&j->why, REASON_CHAIN_DISAGREE,
+	    "the block moved on while it was read");
+	return ERR_AGAIN;
 }

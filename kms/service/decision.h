@@ -19,4 +19,11 @@ enum err decision_app(struct job *j);
  * node has is not what was published; NOT_READY: it does not know it yet. */
 enum err decision_epoch(struct job *j, const uint64_t *asked);
 
+/* decision_env: whose env key is for data that is made now for `app_id`, which
+ * need not run, nor be allowed, nor be registered: the epoch that it is pinned
+ * to; if the KMS contract does not know it, the active one, which it would be
+ * pinned to.  This node must be allowed, and its root the contract's, as
+ * ever.  On ERR_OK j->epoch is set. */
+enum err decision_env(struct job *j, const uint8_t app_id[static 20]);
+
 #endif

@@ -33,7 +33,8 @@ struct job {
 typedef enum err job_fn(struct job *j);
 
 /* On a worker. */
-job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed, job_app_allowed;
+job_fn job_app_keys, job_sign_cert, job_join, job_peer_allowed, job_app_allowed,
+    job_env_pub;
 /* On the loop. */
 job_fn job_meta, job_join_finish, job_peer_hello, job_counter_get,
     job_counter_increment;

@@ -47,6 +47,10 @@ struct file_attestation {
 	uint32_t evidence_life_s;
 };
 
+struct file_public {
+	char listen[96];
+};
+
 struct file {
 	char slot[64];
 	char listen[KMSD_URL_MAX];
@@ -60,6 +64,7 @@ struct file {
 	struct file_chain chain;
 	struct file_tee tee;
 	struct file_attestation attestation;
+	struct file_public public;
 	char log_level[8];
 };
 
@@ -136,6 +141,11 @@ static const cyaml_schema_field_t attestation_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t public_fields[] = {
+	CYAML_FIELD_STRING("listen", REQ, struct file_public, listen, 1),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_STRING("slot", REQ, struct file, slot, 1),
 	CYAML_FIELD_STRING("listen", REQ, struct file, listen, 1),
@@ -150,6 +160,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING("tee", OPT, struct file, tee, tee_fields),
 	CYAML_FIELD_MAPPING(
 	    "attestation", REQ, struct file, attestation, attestation_fields),
+	CYAML_FIELD_MAPPING("public", OPT, struct file, public, public_fields),
 	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
 	CYAML_FIELD_END,
 };
@@ -182,27 +193,37 @@ decode_slot(const char *s, char *why)
 
 /* "host:port"; the host is a numeric address. */
 static enum err
-decode_admin(struct kmsd_config *c, const char *text, char *why)
+decode_address(char host[static 64], uint16_t *out, const char *text,
+    const char *key, char *why)
 {
 	const char *colon = strrchr(text, ':');
 	char *end;
 	unsigned long port;
 
-	if (text[0] == '\0') {
-		COPY(c->admin_host, "127.0.0.1");
-		c->admin_port = 0;
-		return ERR_OK;
-	}
-	if (colon == NULL || colon == text ||
-	    (size_t)(colon - text) >= sizeof c->admin_host)
-		return bad(why, "admin", "must be address:port");
+	if (colon == NULL || colon == text || colon - text >= 64)
+		return bad(why, key, "must be address:port");
 	port = strtoul(colon + 1, &end, 10);
 	if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
-		return bad(why, "admin", "must be address:port");
-	(void)snprintf(c->admin_host, sizeof c->admin_host, "%.*s",
-	    (int)(colon - text), text);
-	c->admin_port = (uint16_t)port;
+		return bad(why, key, "must be address:port");
+	(void)snprintf(host, 64, "%.*s", (int)(colon - text), text);
+	*out = (uint16_t)port;
 	return ERR_OK;
+}
+
+static enum err
+decode_http(struct kmsd_config *c, const struct file *f, char *why)
+{
+	enum err e = ERR_OK;
+
+	if (f->admin[0] == '\0')
+		COPY(c->admin_host, "127.0.0.1");
+	else
+		e = decode_address(
+		    c->admin_host, &c->admin_port, f->admin, "admin", why);
+	if (e == ERR_OK && f->public.listen[0] != '\0')
+		e = decode_address(c->public_host, &c->public_port,
+		    f->public.listen, "public.listen", why);
+	return e;
 }
 
 /* The address of a contract of which there may not be none. */
@@ -335,7 +356,7 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 	if (strncmp(f->listen, "tcp://", 6) != 0)
 		return bad(why, "listen", "must be tcp://address:port");
 	COPY(c->listen, f->listen);
-	if ((e = decode_admin(c, f->admin, why)) != ERR_OK)
+	if ((e = decode_http(c, f, why)) != ERR_OK)
 		return e;
 	COPY(c->data_dir, f->data_dir);
 	c->seal = f->seal == YAML_TRUE;
@@ -435,6 +456,11 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 		    c->has_registry ? "0x" : "",
 		    c->has_registry ? hex_encode(hex, c->registry_contract, 20)
 				    : "none");
+	if (e == ERR_OK && c->public_host[0] == '\0')
+		e = buf_printf(b, "public.listen: off\n");
+	else if (e == ERR_OK)
+		e = buf_printf(b, "public.listen: %s:%u\n", c->public_host,
+		    c->public_port);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
 		e = buf_printf(b, "peer: %s\n", c->peer[i]);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)

@@ -27,6 +27,9 @@ struct kmsd_config {
 	char listen[KMSD_URL_MAX]; /* tcp://address:port */
 	char admin_host[64];
 	uint16_t admin_port;
+	/* Where anyone may ask what is public (public.h); "": nowhere. */
+	char public_host[64];
+	uint16_t public_port;
 	char data_dir[KMSD_PATH_MAX];
 	bool seal; /* keep sealed roots on disk, if the platform can */
 	bool genesis; /* may make the first roots, if the contract has none */

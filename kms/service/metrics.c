@@ -26,6 +26,8 @@ request_kind_text(enum request_kind k)
 		return "peer_hello";
 	case RQ_PEER_BATCH:
 		return "peer_batch";
+	case RQ_GET_ENV_PUB:
+		return "get_app_env_pub_key";
 	case RQ_KINDS:
 		break;
 	}

@@ -21,6 +21,7 @@ enum request_kind {
 	RQ_COUNTER_INCREMENT,
 	RQ_PEER_HELLO,
 	RQ_PEER_BATCH,
+	RQ_GET_ENV_PUB,
 	RQ_KINDS,
 };
 const char *request_kind_text(enum request_kind k);

@@ -62,6 +62,12 @@ static const struct rule {
 	    .needs_ready = true,
 	    .work = job_app_allowed,
 	    .finish = job_counter_increment },
+	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_ENV_PUB_KEY] = { .kind =
+								       RQ_GET_ENV_PUB,
+	    .roles = APP | PEER,
+	    .needs_ready = true,
+	    .fresh = true,
+	    .work = job_env_pub },
 	/* Peers talk before anyone is ready: that is how they become it.
 	 * What the contract says is asked once, at the Hello; the batches of
 	 * a link come many times a second and are never jobs. */

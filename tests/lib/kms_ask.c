@@ -41,6 +41,21 @@ kms_ask_meta(struct channel *ch, struct refusal *why)
 }
 
 KmsReply *
+kms_ask_env_pub(struct channel *ch, uint8_t id, struct refusal *why)
+{
+	Devproof__Kms__V1__GetAppEnvPubKey b =
+	    DEVPROOF__KMS__V1__GET_APP_ENV_PUB_KEY__INIT;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	uint8_t app_id[20];
+
+	memset(app_id, id, sizeof app_id);
+	b.app_id = msg_bytes(app_id, sizeof app_id);
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_GET_APP_ENV_PUB_KEY;
+	m.get_app_env_pub_key = &b;
+	return ask(ch, &m, why);
+}
+
+KmsReply *
 kms_ask_keys(struct channel *ch, int epoch, struct refusal *why)
 {
 	Devproof__Kms__V1__GetAppKeys b = DEVPROOF__KMS__V1__GET_APP_KEYS__INIT;

@@ -10,6 +10,8 @@
 #include "kms/cluster/incarnation.h"
 
 KmsReply *kms_ask_meta(struct channel *ch, struct refusal *why);
+/* The env key of the app whose id is all `id`. */
+KmsReply *kms_ask_env_pub(struct channel *ch, uint8_t id, struct refusal *why);
 /* `epoch` -1: the one that the app is pinned to. */
 KmsReply *kms_ask_keys(struct channel *ch, int epoch, struct refusal *why);
 /* The proof is for the app whose id is all `id`; by another key if `forged`. */

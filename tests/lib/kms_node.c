@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/secret.h"
+#include "kms/service/public.h"
 #include "tests/lib/kms_node.h"
 
 #define WATCH_MS 50 /* a test does not want to wait for half a second */
@@ -34,6 +35,7 @@ struct kms_node {
 	struct metrics metrics;
 	struct service *service;
 	struct channel_server *server;
+	struct public *public;
 	char url[64];
 	_Atomic int halt; /* enum core_halt */
 	/* What the loop is asked to do. */
@@ -144,6 +146,7 @@ configure(struct kms_node *n, const struct kms_world *w, const char *slot,
 	c->has_registry = w->has_registry;
 	memcpy(c->registry_contract, kms_world_registry_contract, 20);
 	c->fence_s = KMS_FENCE_S;
+	(void)snprintf(c->public_host, sizeof c->public_host, "127.0.0.1");
 	c->simulated = true;
 	memcpy(c->sim_host, w->sim.host, sizeof c->sim_host);
 	memcpy(c->sim_image, w->sim.image, sizeof c->sim_image);
@@ -211,6 +214,7 @@ open_service(struct kms_node *n, struct kms_world *w)
 	cr_assert_eq(cluster_new(&n->cluster, &co), ERR_OK);
 	so.cluster = n->cluster;
 	cr_assert_eq(service_new(&n->service, &so), ERR_OK);
+	cr_assert_eq(public_start(&n->public, &so), ERR_OK);
 	cso.cookie = n->service;
 	channel_limits_default(&cso.limits);
 	cr_assert_eq(channel_server_start(&n->server, &n->loop, &cso), ERR_OK);
@@ -274,11 +278,19 @@ cluster_stopped(void *cookie)
 }
 
 static void
-service_stopped(void *cookie)
+public_stopped(void *cookie)
 {
 	struct kms_node *n = cookie;
 
 	cluster_stop(n->cluster, cluster_stopped, n);
+}
+
+static void
+service_stopped(void *cookie)
+{
+	struct kms_node *n = cookie;
+
+	public_stop(n->public, public_stopped, n);
 }
 
 static void
@@ -293,6 +305,7 @@ kms_node_stop(struct kms_node *n)
 	on_loop(n, task_stop);
 	cr_assert_eq(pthread_join(n->thread, NULL), 0);
 	cr_assert_eq(uv_loop_close(&n->loop), 0);
+	public_free(n->public);
 	service_free(n->service);
 	cluster_free(n->cluster);
 	incarnation_free(n->incarnation);
@@ -313,6 +326,12 @@ const char *
 kms_node_url(const struct kms_node *n)
 {
 	return n->url;
+}
+
+uint16_t
+kms_node_public_port(const struct kms_node *n)
+{
+	return public_port(n->public);
 }
 
 struct metrics *

@@ -22,6 +22,8 @@ struct kms_node *kms_node_start_sealed(
  * the others are told nothing. */
 void kms_node_stop(struct kms_node *n);
 const char *kms_node_url(const struct kms_node *n);
+/* Where anyone may ask it (kms/service/public.h), on loopback. */
+uint16_t kms_node_public_port(const struct kms_node *n);
 struct metrics *kms_node_metrics(struct kms_node *n);
 struct keyring *kms_node_keyring(struct kms_node *n);
 struct self *kms_node_self(struct kms_node *n);

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/crypto/dstack.h"
+#include "common/crypto/envbox.h"
 #include "common/crypto/epochcert.h"
 #include "common/eth/appauth.h"
 #include "node/agent/heldkeys.h"
@@ -647,4 +648,84 @@ Test(service_epochs, agent_emergency)
 	agent_denied(NULL, REASON_ROOT_MISMATCH, "set kms.anchor_signer");
 	agent_gets(&zero, 0);
 	agent_end();
+}
+
+/* ---- the env key ---- */
+
+static void
+env_key_of(uint8_t id, uint64_t number)
+{
+	const Devproof__Kms__V1__AppEnvPubKey *k;
+	struct k256_sig65 sig;
+	struct k256_pub root;
+	uint8_t app_id[20];
+	KmsReply *r = kms_ask_env_pub(ch, id, &why);
+
+	cr_assert_not_null(r, "%s: %s", reason_label(why.code), why.detail);
+	k = r->app_env_pub_key;
+	memset(app_id, id, sizeof app_id);
+	cr_assert_eq(k->epoch, number);
+	memcpy(sig.b, k->signature_v1.data, 65);
+	cr_assert_eq(envbox_signer(&root, &sig, app_id, &k->timestamp,
+			 k->public_key.data),
+	    ERR_OK);
+	cr_assert_arr_eq(root.b, pub[number].k256.b, 33);
+	memcpy(sig.b, k->signature.data, 65);
+	cr_assert_eq(
+	    envbox_signer(&root, &sig, app_id, NULL, k->public_key.data),
+	    ERR_OK);
+	cr_assert_arr_eq(root.b, pub[number].k256.b, 33);
+	msg_reply_free(r);
+}
+
+static void
+registered(bool is)
+{
+	uint8_t word[32] = { 0 };
+
+	word[31] = is;
+	mock_answer(w.chain, MOCK_ALL, APPAUTH_REGISTERED_APPS, word, 32);
+}
+
+static void
+env_refused(enum reason code)
+{
+	KmsReply *r = kms_ask_env_pub(ch, 0x42, &why);
+
+	cr_assert_null(r);
+	cr_assert_eq(
+	    why.code, code, "%s: %s", reason_label(why.code), why.detail);
+}
+
+/* It follows the app's pin; who is not registered yet gets the epoch that it
+ * would be pinned to, whether epoch 0 still lives or not. */
+Test(service_epochs, env_key)
+{
+	both_active();
+	registered(true);
+	say(0);
+	env_key_of(0x42, 0);
+	say(1);
+	env_key_of(0x42, 1);
+	/* The word of the KMS contract counts, and it must be one. */
+	registered(false);
+	say(0);
+	env_key_of(0x42, 1);
+	env_key_of(0x55, 1);
+	mock_answer(w.chain, MOCK_ALL, APPAUTH_REGISTERED_APPS, "x", 1);
+	say(0);
+	env_refused(REASON_CHAIN_ANSWER);
+	/* Nothing new is encrypted to a tainted epoch. */
+	registered(true);
+	registry_says_status(&w.registry, 0, REGISTRY_TAINTED);
+	say(0);
+	env_refused(REASON_EPOCH_CLOSED);
+	registered(false);
+	say(0);
+	env_key_of(0x42, 1);
+	/* A node that is not allowed vouches for nothing. */
+	kms_world_say(
+	    &w, APPAUTH_IS_KMS_ALLOWED, false, "Aggregated MR not allowed");
+	kms_world_block(&w);
+	env_refused(REASON_SELF_DENIED);
 }
