@@ -442,6 +442,7 @@ agent_backend(struct agent *a)
 {
 	struct agent_backend b = {
 		.cookie = a,
+		.simulated = tee_simulated(a->tee),
 		.identity = &a->identity,
 		.chain_id = a->config.chain_id,
 		.keys = back_keys,

@@ -22,6 +22,9 @@ struct agent_measured {
 
 struct agent_backend {
 	void *cookie;
+	/* Nothing here is attested: Info, Version and the pages say so. */
+	bool simulated;
+	bool quote_attestation; /* GetQuote tells the attestation, too */
 	const struct app_identity *identity;
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
@@ -52,6 +55,7 @@ struct agent_backend {
 	 * is one by now; NULL: there never is. */
 	void (*app_cert)(void *cookie, struct buf *out);
 	enum err (*emit)(void *cookie, const char *name, struct bytes payload);
+	/* [leaf, ..., root], DER; the last may stay empty. */
 	enum err (*sign_cert)(void *cookie, struct buf chain[static 3],
 	    const struct kms_cert_request *rq, struct refusal *why);
 	/* kms_client.h */

@@ -1,16 +1,19 @@
 /* cvm-agent: the guest agent beside an app.
  *
  * Options and wiring.  The socket appears when keys are there, and is taken
- * away at the end. */
+ * away at the end.  With --fixture there is no CVM and no KMS, but a folder
+ * of files (fixture.h). */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/base/log.h"
 #include "common/base/secret.h"
 
 #include "node/agent/agent.h"
+#include "node/agent/fixture_serve.h"
 #include "node/agent/rpc.h"
 #include "node/agent/server.h"
 #include "node/agent/stop.h"
@@ -24,12 +27,16 @@ usage(FILE *to)
 {
 	(void)fprintf(to,
 	    "usage: cvm-agent [--config FILE] [--check]\n"
+	    "       cvm-agent --fixture DIR [--socket-dir DIR]\n"
 	    "\n"
 	    "Gives the apps of a confidential VM their keys, on dstack's "
 	    "socket.\n"
 	    "\n"
 	    "  -c, --config FILE  read FILE (default %s)\n"
 	    "      --check        print the effective configuration and end\n"
+	    "      --fixture DIR  serve a simulator's folder: nothing of it is "
+	    "secret\n"
+	    "      --socket-dir DIR  its sockets (default: the folder)\n"
 	    "      --version      print the version and end\n"
 	    "  -h, --help         print this and end\n"
 	    "\n"
@@ -97,19 +104,51 @@ done:
 	return e == ERR_CONFIG ? EXIT_USAGE : EXIT_RUN;
 }
 
+/* Never beside a real configuration: an app must not find a fixture's keys
+ * where its own should be. */
+static int
+run_fixture(const char *dir, const char *socket_dir, bool other)
+{
+	enum err e;
+
+	if (other) {
+		(void)fprintf(stderr,
+		    "cvm-agent: --fixture goes with --socket-dir alone\n");
+		return EXIT_USAGE;
+	}
+	if (access(DEFAULT_CONFIG, F_OK) == 0) {
+		(void)fprintf(stderr,
+		    "cvm-agent: %s is there: this machine has a real agent, "
+		    "and no fixture is served beside it\n",
+		    DEFAULT_CONFIG);
+		return EXIT_USAGE;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (stop_init() != ERR_OK) {
+		(void)fprintf(stderr, "cvm-agent: cannot take signals\n");
+		return EXIT_RUN;
+	}
+	e = fixture_serve(dir, socket_dir != NULL ? socket_dir : dir);
+	if (e == ERR_OK)
+		return EXIT_SUCCESS;
+	return e == ERR_CONFIG ? EXIT_USAGE : EXIT_RUN;
+}
+
 int
 main(int argc, char **argv)
 {
-	enum { OPT_CHECK = 256, OPT_VERSION };
+	enum { OPT_CHECK = 256, OPT_VERSION, OPT_FIXTURE, OPT_SOCKET_DIR };
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check", no_argument, NULL, OPT_CHECK },
+		{ "fixture", required_argument, NULL, OPT_FIXTURE },
+		{ "socket-dir", required_argument, NULL, OPT_SOCKET_DIR },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	static struct agent_config config;
-	const char *path = DEFAULT_CONFIG;
+	const char *path = NULL, *fixture = NULL, *socket_dir = NULL;
 	char why[CONFIG_WHY_MAX];
 	bool check = false;
 	int opt;
@@ -123,6 +162,12 @@ main(int argc, char **argv)
 		case OPT_CHECK:
 			check = true;
 			break;
+		case OPT_FIXTURE:
+			fixture = optarg;
+			break;
+		case OPT_SOCKET_DIR:
+			socket_dir = optarg;
+			break;
 		case OPT_VERSION:
 			(void)printf("cvm-agent %s, guest API %s\n", RPC_REV,
 			    RPC_API_VERSION);
@@ -134,7 +179,7 @@ main(int argc, char **argv)
 			usage(stderr);
 			return EXIT_USAGE;
 		}
-	if (optind != argc) {
+	if (optind != argc || (socket_dir != NULL && fixture == NULL)) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
@@ -142,6 +187,10 @@ main(int argc, char **argv)
 		(void)fprintf(stderr, "cvm-agent: cannot protect memory\n");
 		return EXIT_RUN;
 	}
+	if (fixture != NULL)
+		return run_fixture(fixture, socket_dir, path != NULL || check);
+	if (path == NULL)
+		path = DEFAULT_CONFIG;
 	if (config_load(&config, path, why) != ERR_OK) {
 		(void)fprintf(stderr, "cvm-agent: %s: %s\n", path, why);
 		return EXIT_USAGE;

@@ -18,7 +18,8 @@ enum err
 rpc_version(struct rpc_call *c)
 {
 	rpc_put_str(c, "version", RPC_API_VERSION);
-	rpc_put_str(c, "rev", RPC_REV);
+	rpc_put_str(
+	    c, "rev", c->backend->simulated ? RPC_REV_SIMULATED : RPC_REV);
 	return ERR_OK;
 }
 

@@ -15,6 +15,7 @@
 /* The level of dstack's guest API that is spoken here; SDKs ask for it. */
 #define RPC_API_VERSION "0.5.11"
 #define RPC_REV "devproof-kms"
+#define RPC_REV_SIMULATED "devproof-kms (simulated)"
 #define RPC_ERROR_MAX 400
 
 struct rpc_reply {

@@ -57,7 +57,7 @@ put_identity(struct rpc_call *c, const struct info *i)
 	rpc_put_str(c, "cloud_product", i->cloud_product);
 }
 
-/* Ours: whose keys these are. */
+/* Ours: whose keys these are, and whether they are worth anything. */
 static void
 put_kms(struct rpc_call *c)
 {
@@ -69,6 +69,8 @@ put_kms(struct rpc_call *c)
 	b->pin(b->cookie, &pin);
 	rpc_put_u64(c, "epoch", pin.epoch);
 	rpc_put_hex(c, "registry", pin.registry, pin.has_registry ? 20 : 0);
+	if (b->simulated)
+		rpc_put_new(c, "simulated", json_true());
 }
 
 static enum err

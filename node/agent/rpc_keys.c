@@ -323,7 +323,8 @@ put_tls_chain(struct rpc_call *c, const struct buf chain[static 3])
 	json_t *list = json_array();
 	enum err e = ERR_OK;
 
-	for (size_t i = 0; i < 3 && e == ERR_OK; i++) {
+	/* A fixture's root CA issues leaves itself: then there are two. */
+	for (size_t i = 0; i < 3 && chain[i].len > 0 && e == ERR_OK; i++) {
 		struct buf pem = { 0 };
 
 		e = cacert_pem(&pem, "CERTIFICATE", buf_view(&chain[i]));

@@ -55,6 +55,23 @@ done:
 	return e;
 }
 
+static enum err
+put_attestation(struct rpc_call *c, const uint8_t report_data[static 64])
+{
+	struct refusal why = { .code = REASON_NONE };
+	struct buf out = { 0 };
+	enum err e;
+
+	e = c->backend->attest(
+	    c->backend->cookie, &out, report_data, false, &why);
+	if (e == ERR_OK)
+		rpc_put_hex(c, "attestation", out.p, out.len);
+	else
+		e = rpc_fail_why(c, "Failed to attest", e, &why);
+	buf_fini(&out);
+	return e;
+}
+
 enum err
 rpc_quote_answer(struct rpc_call *c, const uint8_t report_data[static 64])
 {
@@ -66,7 +83,8 @@ rpc_quote_answer(struct rpc_call *c, const uint8_t report_data[static 64])
 	rpc_put_hex(c, "report_data", report_data, 64);
 	rpc_put_str(c, "vm_config", rpc_text(&ev.vm_config));
 	evidence_fini(&ev);
-	return ERR_OK;
+	return c->backend->quote_attestation ? put_attestation(c, report_data)
+					     : ERR_OK;
 }
 
 enum err
@@ -81,21 +99,10 @@ rpc_quote_get_quote(struct rpc_call *c)
 enum err
 rpc_quote_attest(struct rpc_call *c)
 {
-	struct refusal why = { .code = REASON_NONE };
-	struct buf out = { 0 };
 	uint8_t rd[64];
-	enum err e;
+	enum err e = rpc_quote_report_data(c, rd, "Report data is too long");
 
-	e = rpc_quote_report_data(c, rd, "Report data is too long");
-	if (e != ERR_OK)
-		return e;
-	e = c->backend->attest(c->backend->cookie, &out, rd, false, &why);
-	if (e == ERR_OK)
-		rpc_put_hex(c, "attestation", out.p, out.len);
-	else
-		e = rpc_fail_why(c, "Failed to attest", e, &why);
-	buf_fini(&out);
-	return e;
+	return e == ERR_OK ? put_attestation(c, rd) : e;
 }
 
 enum err
