@@ -5,7 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/hex.h"
-#include "kms/ctl/lab_app.h"
+#include "kms/ctl/cmd_sim.h"
 #include "kms/ctl/lab_make.h"
 #include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_run.h"
@@ -14,11 +14,9 @@
 #include "node/tee/simhost.h"
 
 #define NODES_DEFAULT 3
-#define SUN_PATH_MAX 107
-#define BOOT_DEADLINE_S 60
 
-static enum ctl_exit
-open_lab(struct lab **out, const struct ctl *c, const char *dir, bool change)
+enum ctl_exit
+sim_open(struct lab **out, const struct ctl *c, const char *dir, bool change)
 {
 	char why[LAB_WHY_MAX];
 	enum err e = lab_load(out, dir, why);
@@ -35,8 +33,8 @@ open_lab(struct lab **out, const struct ctl *c, const char *dir, bool change)
 	return CTL_OK;
 }
 
-static json_t *
-address_text(const uint8_t a[static 20])
+json_t *
+sim_address(const uint8_t a[static 20])
 {
 	char text[ACCOUNT_ADDRESS_TEXT];
 
@@ -79,7 +77,7 @@ council_json(const struct lab *l)
 		return json_null();
 	lab_path(keys, l, "council/0.key");
 	return json_pack("{s:o, s:o, s:s, s:s}", "contract",
-	    address_text(l->council), "decides",
+	    sim_address(l->council), "decides",
 	    json_sprintf("%u of %u", l->k_members, l->n_members), "first_key",
 	    keys, "sign_with", "--member N");
 }
@@ -88,7 +86,7 @@ council_json(const struct lab *l)
 static json_t *
 registry_json(const struct lab *l)
 {
-	return l->n_members == 0 ? json_null() : address_text(l->registry);
+	return l->n_members == 0 ? json_null() : sim_address(l->registry);
 }
 
 /* clear_old makes room for a new cluster in `dir`, if it may. */
@@ -145,9 +143,9 @@ run_init(struct ctl *c, const struct args *a)
 		rc = ctl_result(c,
 		    json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "folder",
 			l->dir, "nodes", (json_int_t)n, "operator",
-			address_text(l->operator_address), "kms_contract",
-			address_text(l->kms), "anchor_contract",
-			address_text(l->anchor), "registry_contract",
+			sim_address(l->operator_address), "kms_contract",
+			sim_address(l->kms), "anchor_contract",
+			sim_address(l->anchor), "registry_contract",
 			registry_json(l), "council", council_json(l)),
 		    CTL_OK);
 done:
@@ -186,26 +184,30 @@ tell_status(const struct ctl *c, const struct lab *l)
 			l->node[i].host, l->node[i].image));
 	for (unsigned i = 0; i < l->n_apps; i++) {
 		const struct lab_app *a = &l->app[i];
-		char hash[67] = "0x";
+		char hash[67] = "0x", what[16 + LAB_NAME_MAX] = "app";
 
-		(void)json_array_append_new(rows,
-		    process_row(l, a->name,
-			a->registered ? "app" : "app, not registered", a->host,
-			a->image));
+		if (a->of[0] != '\0')
+			(void)snprintf(
+			    what, sizeof what, "replica of %s", a->of);
+		else if (!a->registered)
+			(void)snprintf(
+			    what, sizeof what, "%s", "app, not registered");
+		(void)json_array_append_new(
+		    rows, process_row(l, a->name, what, a->host, a->image));
 		lab_path(socket, l, "apps/%s/dstack.sock", a->name);
 		hex_encode(hash + 2, a->compose_hash, 32);
 		(void)json_array_append_new(apps,
 		    json_pack("{s:s, s:o, s:s, s:s}", "app", a->name, "app_id",
-			address_text(a->app_id), "compose_hash", hash, "socket",
+			sim_address(a->app_id), "compose_hash", hash, "socket",
 			socket));
 	}
 	lab_rpc_url(url, l);
 	return ctl_result(c,
 	    json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"folder", l->dir, "rpc", url, "chain_id",
-		(json_int_t)l->chain_id, "kms_contract", address_text(l->kms),
-		"anchor_contract", address_text(l->anchor), "operator",
-		address_text(l->operator_address), "registry_contract",
+		(json_int_t)l->chain_id, "kms_contract", sim_address(l->kms),
+		"anchor_contract", sim_address(l->anchor), "operator",
+		sim_address(l->operator_address), "registry_contract",
 		registry_json(l), "council", council_json(l), "processes", rows,
 		"apps", apps),
 	    CTL_OK);
@@ -215,7 +217,7 @@ static enum ctl_exit
 run_up(struct ctl *c, const struct args *a)
 {
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], true);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], true);
 
 	if (rc == CTL_OK && (rc = lab_up(c, l)) == CTL_OK)
 		rc = tell_status(c, l);
@@ -227,7 +229,7 @@ static enum ctl_exit
 run_down(struct ctl *c, const struct args *a)
 {
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], true);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], true);
 
 	if (rc == CTL_OK && (rc = lab_stop_all(c, l)) == CTL_OK)
 		rc = ctl_result(
@@ -240,7 +242,7 @@ static enum ctl_exit
 run_status(struct ctl *c, const struct args *a)
 {
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], false);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], false);
 
 	if (rc == CTL_OK)
 		rc = tell_status(c, l);
@@ -251,30 +253,6 @@ run_status(struct ctl *c, const struct args *a)
 /* ---- one of them ---- */
 
 static enum ctl_exit
-tell_app(const struct ctl *c, const struct lab *l, const struct lab_app *app)
-{
-	char socket[LAB_PATH_MAX], hash[67] = "0x";
-
-	lab_path(socket, l, "apps/%s/dstack.sock", app->name);
-	hex_encode(hash + 2, app->compose_hash, 32);
-	return ctl_result(c,
-	    json_pack("{s:s, s:o, s:s, s:s}", "app", app->name, "app_id",
-		address_text(app->app_id), "compose_hash", hash, "socket",
-		socket),
-	    CTL_OK);
-}
-
-/* Starting an agent: on a refusal its reason is in the answer. */
-static enum ctl_exit
-start_app(const struct ctl *c, const struct lab *l, const struct lab_app *app)
-{
-	char reason[LAB_REASON_MAX];
-	enum ctl_exit rc = lab_start_agent(c, l, app, reason);
-
-	return rc == CTL_OK ? tell_app(c, l, app) : rc;
-}
-
-static enum ctl_exit
 start_one(const struct ctl *c, struct lab *l, const char *name)
 {
 	const struct lab_node *n = lab_find_node(l, name);
@@ -282,7 +260,7 @@ start_one(const struct ctl *c, struct lab *l, const char *name)
 	enum ctl_exit rc;
 
 	if (app != NULL)
-		return start_app(c, l, app);
+		return sim_start_app(c, l, app);
 	if (n != NULL) {
 		rc = lab_start_node(c, l, n);
 		if (rc == CTL_OK && n->listed)
@@ -304,7 +282,7 @@ static enum ctl_exit
 run_start(struct ctl *c, const struct args *a)
 {
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], true);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], true);
 
 	if (rc == CTL_OK)
 		rc = start_one(c, l, a->pos[1]);
@@ -317,7 +295,7 @@ stop_one(const struct ctl *c, const struct args *a, int sig)
 {
 	const char *name = a->pos[1];
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], true);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], true);
 
 	if (rc != CTL_OK)
 		return rc;
@@ -348,8 +326,8 @@ run_kill(struct ctl *c, const struct args *a)
 
 /* ---- more of them ---- */
 
-static enum ctl_exit
-check_name(const struct ctl *c, struct lab *l, const char *name)
+enum ctl_exit
+sim_check_name(const struct ctl *c, struct lab *l, const char *name)
 {
 	if (!sim_name_ok(name))
 		return ctl_fail(c, CTL_USAGE,
@@ -363,50 +341,6 @@ check_name(const struct ctl *c, struct lab *l, const char *name)
 	return CTL_OK;
 }
 
-static enum ctl_exit
-run_app(struct ctl *c, const struct args *a)
-{
-	const char *host = args_get(a, "host"), *image = args_get(a, "image"),
-		   *deadline = args_get(a, "boot-deadline");
-	struct lab_app_wishes w = { .name = a->pos[1],
-		.host = host != NULL ? host : "app0",
-		.image = image != NULL ? image : "app",
-		.compose = args_get(a, "compose"),
-		.any_device = args_has(a, "any-device"),
-		.registered = !args_has(a, "no-register"),
-		.boot_deadline_s = BOOT_DEADLINE_S };
-	struct lab_app *app;
-	struct lab *l = NULL;
-	uint64_t seconds;
-	enum ctl_exit rc;
-
-	if (!sim_name_ok(w.host) || !sim_name_ok(w.image))
-		return ctl_fail(c, CTL_USAGE, "--host and --image are names");
-	if (deadline != NULL) {
-		if (args_u64(&seconds, deadline, 86400) != ERR_OK)
-			return ctl_fail(
-			    c, CTL_USAGE, "--boot-deadline: seconds");
-		w.boot_deadline_s = (unsigned)seconds;
-	}
-	if ((rc = open_lab(&l, c, a->pos[0], true)) != CTL_OK)
-		return rc;
-	if ((rc = check_name(c, l, w.name)) != CTL_OK)
-		goto done;
-	if (strlen(l->dir) + strlen("/apps//dstack.sock") + strlen(w.name) >
-	    SUN_PATH_MAX) {
-		rc = ctl_fail(c, CTL_USAGE,
-		    "the socket's path would be over "
-		    "%d bytes; use a shorter folder",
-		    SUN_PATH_MAX);
-		goto done;
-	}
-	if ((rc = lab_app_make(&app, c, l, &w)) == CTL_OK)
-		rc = start_app(c, l, app);
-done:
-	lab_free(l);
-	return rc;
-}
-
 /* One more KMS node, which the contract lists only if asked. */
 static enum ctl_exit
 run_node(struct ctl *c, const struct args *a)
@@ -414,12 +348,12 @@ run_node(struct ctl *c, const struct args *a)
 	const char *name = a->pos[1], *host = args_get(a, "host"),
 		   *image = args_get(a, "image");
 	struct lab *l = NULL;
-	enum ctl_exit rc = open_lab(&l, c, a->pos[0], true);
+	enum ctl_exit rc = sim_open(&l, c, a->pos[0], true);
 	enum err e;
 
 	if (rc != CTL_OK)
 		return rc;
-	if ((rc = check_name(c, l, name)) != CTL_OK)
+	if ((rc = sim_check_name(c, l, name)) != CTL_OK)
 		goto done;
 	e = lab_add_node(l, name, host != NULL ? host : "app1",
 	    image != NULL ? image : "kms", args_has(a, "listed"));
@@ -459,7 +393,7 @@ run_host(struct ctl *c, const struct args *a)
 		    "%.40s %.40s: a host, and debug, "
 		    "out-of-date, revoked, no-sept-ve or ok",
 		    a->pos[1], state);
-	if ((rc = open_lab(&l, c, a->pos[0], true)) != CTL_OK)
+	if ((rc = sim_open(&l, c, a->pos[0], true)) != CTL_OK)
 		return rc;
 	e = sim_host_set(l->dir, a->pos[1], fault, clock_wall_s());
 	if (e != ERR_OK)
@@ -483,7 +417,7 @@ run_pccs(struct ctl *c, const struct args *a)
 	enum err e;
 	int sig;
 
-	if ((rc = open_lab(&l, c, a->pos[0], false)) != CTL_OK)
+	if ((rc = sim_open(&l, c, a->pos[0], false)) != CTL_OK)
 		return rc;
 	/* Before the server's threads, which inherit it. */
 	(void)sigemptyset(&stop);
@@ -511,15 +445,6 @@ static const struct args_option options_init[] = {
 	{ "force", NULL, "replace a cluster that is there" },
 	{ NULL, NULL, NULL },
 };
-static const struct args_option options_app[] = {
-	{ "host", "NAME", "the machine (default app0)" },
-	{ "image", "NAME", "the OS image (default app)" },
-	{ "compose", "FILE", "its app-compose.json" },
-	{ "any-device", NULL, "its contract allows every machine" },
-	{ "no-register", NULL, "no app contract" },
-	{ "boot-deadline", "S", "the agent gives up then (default 60)" },
-	{ NULL, NULL, NULL },
-};
 static const struct args_option options_node[] = {
 	{ "host", "NAME", "the machine (default app1)" },
 	{ "image", "NAME", "the OS image (default kms)" },
@@ -535,8 +460,6 @@ const struct ctl_command cmd_sim[] = {
 	{ "sim down", "DIR", "stop everything", NULL, 1, 1, run_down },
 	{ "sim status", "DIR", "its processes, addresses and apps", NULL, 1, 1,
 	    run_status },
-	{ "sim app", "DIR NAME", "add an app CVM and start it", options_app, 2,
-	    2, run_app },
 	{ "sim node", "DIR NAME",
 	    "add a KMS node that the contract does not "
 	    "list",

@@ -53,6 +53,7 @@ extern const struct ctl_command cmd_quote[];
 extern const struct ctl_command cmd_rotate[];
 extern const struct ctl_command cmd_sim[];
 extern const struct ctl_command cmd_simagent[];
+extern const struct ctl_command cmd_simapp[];
 extern const struct ctl_command cmd_simquote[];
 extern const struct ctl_command cmd_simtime[];
 extern const struct ctl_command cmd_status[];

@@ -241,6 +241,8 @@ read_app(struct lab_app *a, const json_t *v)
 	if ((e = get_name(a->name, v, "name")) != ERR_OK ||
 	    (e = get_name(a->host, v, "host")) != ERR_OK ||
 	    (e = get_name(a->image, v, "image")) != ERR_OK ||
+	    (json_object_get(v, "replica_of") != NULL &&
+		(e = get_name(a->of, v, "replica_of")) != ERR_OK) ||
 	    (e = json_get_hex(a->app_id, 20, v, "app_id")) != ERR_OK ||
 	    (e = json_get_hex(a->compose_hash, 32, v, "compose_hash")) !=
 		ERR_OK)
@@ -369,13 +371,19 @@ lab_save(const struct lab *l)
 	}
 	for (unsigned i = 0; i < l->n_apps; i++) {
 		const struct lab_app *a = &l->app[i];
+		json_t *row = json_pack("{s:s, s:s, s:s, s:o, s:o, s:b}",
+		    "name", a->name, "host", a->host, "image", a->image,
+		    "app_id", hex_text(a->app_id, 20), "compose_hash",
+		    hex_text(a->compose_hash, 32), "registered",
+		    (int)a->registered);
 
-		(void)json_array_append_new(apps,
-		    json_pack("{s:s, s:s, s:s, s:o, s:o, s:b}", "name", a->name,
-			"host", a->host, "image", a->image, "app_id",
-			hex_text(a->app_id, 20), "compose_hash",
-			hex_text(a->compose_hash, 32), "registered",
-			(int)a->registered));
+		if (a->of[0] != '\0' &&
+		    json_object_set_new(
+			row, "replica_of", json_string(a->of)) != 0) {
+			json_decref(row);
+			row = NULL;
+		}
+		(void)json_array_append_new(apps, row);
 	}
 	v = json_pack("{s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "chain_id",
 	    (json_int_t)l->chain_id, "rpc_port", (int)l->rpc_port, "pccs_port",

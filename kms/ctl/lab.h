@@ -7,7 +7,8 @@
  *   pki/ hosts/ images/  node/tee/simpki.h, simhost.h, simimage.h
  *   chain/               the chain's state, deployment.json
  *   kms/NAME/            kmsd.yaml, data/
- *   apps/NAME/           app-compose.json, agent.yaml, dstack.sock, ...
+ *   apps/NAME/           app-compose.json, agent.yaml, dstack.sock, ...: one
+ *                        folder a CVM, so one for each replica of an app
  *   run/NAME.pid         what runs (proc.h), log/NAME.log: what it said
  *
  * Several live side by side; each has ports of its own. */
@@ -35,8 +36,11 @@ struct lab_node {
 	bool listed; /* `sim up` has it allowed by the contract */
 };
 
+/* A CVM of an app.  Replicas of one app differ in all but app id, image and
+ * compose hash. */
 struct lab_app {
 	char name[LAB_NAME_MAX];
+	char of[LAB_NAME_MAX]; /* the app's first CVM; "": it is that */
 	char host[LAB_NAME_MAX];
 	char image[LAB_NAME_MAX];
 	uint8_t app_id[20];

@@ -478,10 +478,15 @@ remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 }
 
 enum err
-lab_remove(const struct lab *l)
+lab_remove_folder(const char *path)
 {
-	return nftw(l->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) ==
-		0
+	return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0
 	    ? ERR_OK
 	    : ERR_IO;
+}
+
+enum err
+lab_remove(const struct lab *l)
+{
+	return lab_remove_folder(l->dir);
 }

@@ -43,5 +43,7 @@ enum err lab_write_agent(const struct lab *l, const struct lab_app *a,
 /* lab_remove deletes a simulated cluster's folder; the caller has made sure
  * that nothing of it runs. */
 enum err lab_remove(const struct lab *l);
+/* lab_remove_folder deletes one, with all that is in it. */
+enum err lab_remove_folder(const char *path);
 
 #endif

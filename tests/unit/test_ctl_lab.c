@@ -7,6 +7,7 @@
 
 #include "common/base/file.h"
 #include "common/base/secret.h"
+#include "kms/ctl/lab_app.h"
 #include "kms/ctl/lab_make.h"
 #include "kms/service/kmsd_config.h"
 #include "node/agent/config.h"
@@ -36,10 +37,15 @@ Test(ctl_lab, round_trip, .timeout = 60)
 	strcpy(a->image, "app");
 	memset(a->app_id, 7, sizeof a->app_id);
 	a->registered = true;
+	a = &l->app[l->n_apps++];
+	*a = l->app[0];
+	strcpy(a->name, "web-2");
+	strcpy(a->of, "web");
 	cr_assert_eq(lab_add_node(l, "more", "spare", "other", false), ERR_OK);
 	cr_assert_eq(lab_load(&again, dir, why), ERR_OK, "%s", why);
 	cr_assert_eq(memcmp(l, again, sizeof *l), 0);
 	cr_assert_not_null(lab_find_app(again, "web"));
+	cr_assert_str_eq(lab_find_app(again, "web-2")->of, "web");
 	cr_assert_not_null(lab_find_node(again, "more"));
 	cr_assert_null(lab_find_node(again, "web"));
 	lab_free(l);
@@ -146,6 +152,71 @@ Test(ctl_lab, council, .timeout = 60)
 	free(c);
 	lab_free(l);
 	lab_free(again);
+	tmpdir_remove(dir);
+}
+
+/* A replica's name is the first that is free, and fits. */
+Test(ctl_lab, names_of_replicas, .timeout = 60)
+{
+	char *dir = tmpdir_new(), name[LAB_NAME_MAX];
+	struct lab *l = make(dir, 1);
+
+	cr_assert_eq(lab_app_next_name(name, l, "web"), ERR_OK);
+	cr_assert_str_eq(name, "web-2");
+	strcpy(l->app[l->n_apps++].name, "web-2");
+	strcpy(l->node[0].name, "web-3");
+	cr_assert_eq(lab_app_next_name(name, l, "web"), ERR_OK);
+	cr_assert_str_eq(name, "web-4");
+	cr_assert_eq(
+	    lab_app_next_name(name, l, "n123456789012345678901234567890"),
+	    ERR_LIMIT);
+	lab_free(l);
+	tmpdir_remove(dir);
+}
+
+/* With an app go its replicas and their folders, and nothing else. */
+Test(ctl_lab, remove, .timeout = 60)
+{
+	static const char *const names[] = { "web", "shop", "web-2", "shop-2",
+		"web-3" };
+	static const char *const of[] = { "", "", "web", "shop", "web" };
+	char *dir = tmpdir_new(), path[LAB_PATH_MAX];
+	struct lab *l = make(dir, 1);
+	const struct ctl c = { .out = stdout, .log = stderr };
+
+	for (unsigned i = 0; i < 5; i++) {
+		strcpy(l->app[i].name, names[i]);
+		strcpy(l->app[i].of, of[i]);
+		lab_path(path, l, "apps/%s", names[i]);
+		cr_assert_eq(file_mkdirs(path), ERR_OK);
+	}
+	l->n_apps = 5;
+	cr_assert_eq(lab_app_remove(&c, l, "shop-2"), CTL_OK);
+	cr_assert_eq(l->n_apps, 4);
+	cr_assert_eq(lab_app_remove(&c, l, l->app[0].name), CTL_OK);
+	cr_assert_eq(l->n_apps, 1);
+	cr_assert_str_eq(l->app[0].name, "shop");
+	for (unsigned i = 0; i < 5; i++) {
+		lab_path(path, l, "apps/%s", names[i]);
+		cr_assert_eq(access(path, F_OK) == 0, i == 1, "%s", names[i]);
+	}
+	lab_free(l);
+	tmpdir_remove(dir);
+}
+
+/* A machine's device is the hash of what its platform is called. */
+Test(ctl_lab, devices, .timeout = 60)
+{
+	char *dir = tmpdir_new();
+	struct lab *l = make(dir, 1);
+	uint8_t a[32], b[32];
+
+	cr_assert_eq(lab_app_device(a, l, "nowhere"), ERR_NOTFOUND);
+	cr_assert_eq(lab_app_device(a, l, "../pki"), ERR_NOTFOUND);
+	cr_assert_eq(lab_app_device(a, l, "app0"), ERR_OK);
+	cr_assert_eq(lab_app_device(b, l, "app1"), ERR_OK);
+	cr_assert_neq(memcmp(a, b, 32), 0);
+	lab_free(l);
 	tmpdir_remove(dir);
 }
 
