@@ -55,7 +55,7 @@ TEST_LIB := $(sort $(wildcard tests/lib/*.c))
 all: $(ARCHIVES) $(foreach m,$(MAINS),$(if $(wildcard $(m)),$(B)/$(notdir $(patsubst %.c,%,$(subst cvm_agent,cvm-agent,$(m))))))
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 deps: ## install what is missing (Debian packages, npm packages)
 	@deploy/deps.sh
@@ -170,6 +170,10 @@ demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 demo-rotate: deps ## the root rotated by a vote, twice (KEEP=1 as above)
 	$(MAKE) -s -j2 all $(B)/kmsd-disclose forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo-rotate.sh
+
+example-%: deps ## an app that runs: example-oracle (KEEP=1 as above)
+	$(MAKE) -s -j2 all forge-build
+	B=$(B) KEEP=$(KEEP) deploy/examples/$*/run.sh
 
 # Clients of the counters, and the check of what they were told.
 CHAOS := $(sort $(wildcard tests/chaos/*.c)) tests/lib/app_cvm.c \

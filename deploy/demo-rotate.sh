@@ -6,64 +6,11 @@
 #   KEEP=1          leave the cluster running and say what to try next
 #   B=build/clang   programs of another build (default build/gcc)
 #   DEMO_DIR=DIR    where the cluster lives (default: a new folder in /tmp)
-set -euo pipefail
-umask 077
-
-top=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$top"
-B=${B:-build/gcc}
-KEEP=${KEEP:-}
-build=$top/${B#"$top"/}
-ask=$top/tests/js/ask.mjs
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 verify=$top/tests/js/verify.mjs
 thief=$top/tests/js/thief.mjs
-began=$SECONDS
-
-# ---- how steps are shown ----
-
-step=0
-say() { printf '      %s\n' "$*"; }
-title() {
-	step=$((step + 1))
-	printf '\n[%2d] %s\n' "$step" "$*"
-}
-held() { printf '  ok  %s\n' "$*"; }
-die() {
-	printf 'FAIL  %s\n' "$*" >&2
-	exit 1
-}
-
-# quiet command...: run it; show what it said only if it fails.
-quiet() {
-	"$@" >"$work/out" 2>&1 || {
-		sed 's/^/      /' "$work/out" >&2
-		die "$(basename -- "$1") ${*:2:2} failed"
-	}
-}
-
-# refused WORDS command...: it must fail, and say these words.
-refused() {
-	local words=$1
-	shift
-	if "$@" >"$work/out" 2>&1; then
-		die "was not refused: $*"
-	fi
-	grep -q -- "$words" "$work/out" || {
-		sed 's/^/      /' "$work/out" >&2
-		die "failed, but not because of \"$words\""
-	}
-	held "refused: $(sed -n 's/^kmsctl: //p' "$work/out" | tail -n 1 | cut -c 1-150)"
-}
-
-# until_true SECONDS command...
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || return 1
-		sleep 0.5
-	done
-}
+needs node jq pgrep
+built kmsd-disclose cvm-agent kmsctl
 
 # registry JQ: holds for `kmsctl rotate status`?
 registry() { "$kmsctl" rotate status --sim "$dir" --json | jq -e "$1" >/dev/null; }
@@ -133,72 +80,20 @@ app_id() {
 }
 audited() { "$kmsctl" audit --sim "$dir"; }
 
-# ---- the end, on any way out ----
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/kms-rotate.XXXXXX")
-dir=${DEMO_DIR:-$work/c}
-kmsctl=$work/bin/kmsctl
-up=
-finish() {
-	local rc=$?
-	trap - EXIT HUP INT TERM
-	if [ -n "$up" ] && { [ -z "$KEEP" ] || [ "$rc" -ne 0 ]; }; then
-		if [ "$rc" -ne 0 ]; then
-			"$kmsctl" rotate status --sim "$dir" >&2 2>/dev/null || true
-		fi
-		"$kmsctl" sim down "$dir" >/dev/null || rc=1
-		if pgrep -f -- "$dir/" >/dev/null; then
-			echo "FAIL  a process was left behind:" >&2
-			pgrep -af -- "$dir/" >&2
-			rc=1
-		elif [ "$rc" -eq 0 ]; then
-			held "nothing runs any more"
-		fi
-	fi
-	# They hold keys.
-	rm -f "$work/key" "$work/err" "$work/disclosed" "$work/certificates"
-	if [ "$rc" -eq 0 ] && [ -n "$KEEP" ]; then
-		exit 0
-	fi
-	if [ "$rc" -eq 0 ]; then
-		printf '\nEvery step held; %d s.\n' $((SECONDS - began))
-		rm -rf "$work"
-	else
-		printf '\nThe demo failed; logs are in %s/log\n' "$dir" >&2
-	fi
-	exit "$rc"
-}
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-for tool in node jq pgrep; do
-	command -v "$tool" >/dev/null || die "$tool is missing; make deps"
-done
-for program in kmsd-disclose cvm-agent kmsctl; do
-	[ -x "$build/$program" ] || die "$B/$program is missing; run make"
-done
-[ -d tests/js/node_modules ] || die "tests/js: run make deps"
+troubled() { "$kmsctl" rotate status --sim "$dir"; }
 
 # The nodes of this demo tell their roots to a file: that is the thief's.
 mkdir "$work/bin"
 cp "$build/kmsctl" "$build/cvm-agent" "$work/bin/"
 cp "$build/kmsd-disclose" "$work/bin/kmsd"
+kmsctl=$work/bin/kmsctl
 export KMS_DISCLOSE_FILE=$work/disclosed
 export KMSCTL_CONTRACTS=$top/contracts
 
 # ---- the story ----
 
 title "A cluster with a council of five, and an app from the first day"
-quiet "$kmsctl" sim init "$dir" --council 5:3
-up=1
-say "starts anvil, deploys council and registry, starts the nodes, registers"
-say "the root of epoch 0 ..."
-quiet "$kmsctl" sim up "$dir"
-"$kmsctl" sim status "$dir" --json >"$work/out"
-rpc=$(jq -r .rpc "$work/out")
-kms=$(jq -r .kms_contract "$work/out")
+cluster --council 5:3
 reg=$(jq -r .registry_contract "$work/out")
 quiet "$kmsctl" sim app "$dir" old --host app0
 wait_for 20 '.active == 0 and (.nodes | map(select(.phase == "ready")) | length) == 3' "epoch 0"

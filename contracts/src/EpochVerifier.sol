@@ -48,8 +48,9 @@ contract EpochVerifier {
             "The root did not sign this app's key"
         );
         require(
-            K256.recover(keccak256(abi.encodePacked(c.purpose, ":", _hex(c.key))), c.keySignature)
-                == app,
+            K256.recover(
+                    keccak256(abi.encodePacked(c.purpose, ":", K256.text(c.key))), c.keySignature
+                ) == app,
             "The app did not sign this key"
         );
         pinned = registry.pinOf(c.appId) == c.epoch;
@@ -71,16 +72,5 @@ contract EpochVerifier {
         (RootRegistry.Status status,) = registry.rootOf(epoch);
 
         return status == RootRegistry.Status.ACTIVE;
-    }
-
-    /// Lower case, as the agent writes it.
-    function _hex(bytes calldata b) private pure returns (bytes memory text) {
-        bytes16 digits = "0123456789abcdef";
-
-        text = new bytes(2 * b.length);
-        for (uint256 i = 0; i < b.length; i++) {
-            text[2 * i] = digits[uint8(b[i]) >> 4];
-            text[2 * i + 1] = digits[uint8(b[i]) & 15];
-        }
     }
 }

@@ -49,6 +49,18 @@ library K256 {
         return e == ECDSA.RecoverError.NoError ? by : address(0);
     }
 
+    /// A key as text, lower case: how the agent writes it into what an app's key
+    /// signs.
+    function text(bytes calldata key) internal pure returns (bytes memory hex_) {
+        bytes16 digits = "0123456789abcdef";
+
+        hex_ = new bytes(2 * key.length);
+        for (uint256 i = 0; i < key.length; i++) {
+            hex_[2 * i] = digits[uint8(key[i]) >> 4];
+            hex_[2 * i + 1] = digits[uint8(key[i]) & 15];
+        }
+    }
+
     function _power(uint256 base, uint256 exponent) private view returns (uint256 result) {
         (bool ok, bytes memory answer) =
             MODEXP.staticcall(abi.encode(uint256(32), uint256(32), uint256(32), base, exponent, P));
