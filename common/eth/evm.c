@@ -38,7 +38,7 @@ warm_up(struct evm_run *r)
 static enum evm_step
 first_frame(struct evm_run *r, uint64_t gas)
 {
-	const struct evm_code *code;
+	const struct evm_code *code = NULL;
 	enum evm_step step = warm_up(r);
 
 	if (step == EVM_STEP_NEXT)

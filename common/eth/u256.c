@@ -267,7 +267,7 @@ divide(uint64_t *quotient, struct u256 *remainder, const uint64_t *a,
 void
 u256_div(struct u256 *out, const struct u256 *a, const struct u256 *b)
 {
-	struct u256 q, rem;
+	struct u256 q = { 0 }, rem;
 
 	if (u256_is_zero(b)) {
 		*out = *b;

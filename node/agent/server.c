@@ -117,7 +117,8 @@ parse_uncut(json_t **out, const struct httpd_request *rq)
 	if (e == ERR_OK)
 		e = buf_append(&all, rq->beyond.p, rq->beyond.len, SIZE_MAX);
 	if (e == ERR_OK)
-		e = json_parse_nul(out, all.p, all.len, LIMIT_HTTP_BODY, NULL, 0);
+		e = json_parse_nul(
+		    out, all.p, all.len, LIMIT_HTTP_BODY, NULL, 0);
 	buf_wipe(&all);
 	return e;
 }
@@ -131,8 +132,8 @@ call_post(const struct agent_backend *b, struct rpc_reply *out,
 	char why[120] = "";
 
 	if (rq->body.len > 0 &&
-	    json_parse_nul(&fields, rq->body.p, rq->body.len, LIMIT_HTTP_BODY, why,
-		sizeof why) != ERR_OK &&
+	    json_parse_nul(&fields, rq->body.p, rq->body.len, LIMIT_HTTP_BODY,
+		why, sizeof why) != ERR_OK &&
 	    parse_uncut(&fields, rq) != ERR_OK)
 		rpc_refuse(out, 400, "Failed to parse request: %s", why);
 	else
