@@ -105,7 +105,8 @@ refuse_with(struct rpc_reply *out, unsigned status, json_t *beside)
 	out->body.len = 0;
 	if (o == NULL || json_set_str(o, "error", out->error) != ERR_OK ||
 	    (beside != NULL && json_object_update(o, beside) != 0) ||
-	    json_write_pretty(&out->body, o) != ERR_OK)
+	    (out->write != NULL ? out->write(&out->body, NULL, NULL, o)
+				: json_write_pretty(&out->body, o)) != ERR_OK)
 		out->status = 500;
 	json_decref(o);
 }
@@ -130,6 +131,12 @@ find(const struct rpc_service *s, const char *name)
 	return NULL;
 }
 
+bool
+rpc_has(const struct rpc_service *service, const char *method)
+{
+	return find(service, method) != NULL;
+}
+
 void
 rpc_call(const struct agent_backend *b, struct rpc_reply *out,
     const struct rpc_service *service, const char *name, json_t *fields,
@@ -141,7 +148,11 @@ rpc_call(const struct agent_backend *b, struct rpc_reply *out,
 	enum err e = ERR_NOMEM;
 
 	if (m == NULL) {
-		rpc_refuse(out, 400, "Service not found: %.64s", name);
+		/* By the status clients of 0.6 know that v1 is there. */
+		rpc_refuse(out,
+		    service == &rpc_guest_v1 || service == &rpc_worker_v1 ? 404
+									  : 400,
+		    "Service not found: %.64s", name);
 		return;
 	}
 	in.obj = fields != NULL ? json_incref(fields) : json_object();
@@ -154,7 +165,9 @@ rpc_call(const struct agent_backend *b, struct rpc_reply *out,
 	if (e == ERR_OK && c.put_failed)
 		e = ERR_NOMEM;
 	if (e == ERR_OK)
-		e = json_write(&out->body, c.out);
+		e = out->write != NULL
+		    ? out->write(&out->body, service, m->name, c.out)
+		    : json_write(&out->body, c.out);
 done:
 	if (e == ERR_OK) {
 		out->status = 200;

@@ -18,7 +18,15 @@
 #define RPC_REV_SIMULATED "devproof-kms (simulated)"
 #define RPC_ERROR_MAX 400
 
+struct rpc_service;
+
+/* rpc_writer appends a reply in another form than JSON.  `method` is NULL
+ * for a refusal, which is an object with "error". */
+typedef enum err rpc_writer(struct buf *out, const struct rpc_service *service,
+    const char *method, const json_t *reply);
+
 struct rpc_reply {
+	rpc_writer *write; /* the caller's wish; NULL: JSON */
 	unsigned status;
 	struct buf body; /* owns; buf_wipe if secret */
 	bool secret;
@@ -51,6 +59,9 @@ extern const struct rpc_service rpc_worker_v1;
 void rpc_call(const struct agent_backend *b, struct rpc_reply *out,
     const struct rpc_service *service, const char *method, json_t *fields,
     bool text);
+
+/* rpc_has: whether there is such a method. */
+bool rpc_has(const struct rpc_service *service, const char *method);
 
 /* rpc_version answers Version, which every service has. */
 enum err rpc_version(struct rpc_call *c);

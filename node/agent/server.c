@@ -6,7 +6,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
-#include "node/agent/rpc.h"
+#include "node/agent/rpc_proto.h"
 #include "node/agent/server.h"
 
 /* An app and its sidecars, each call on its own connection: a thousand at
@@ -17,6 +17,12 @@
  * drips within fifteen. */
 #define SILENCE_S 4
 #define TOTAL_S 15
+
+/* What no service and no page is at: no JSON, by which clients of 0.6 know
+ * that a version is not served. */
+#define NOT_FOUND \
+	"<!DOCTYPE html><html><head><title>404</title></head>" \
+	"<body><h1>404: Not Found</h1></body></html>\n"
 
 struct server {
 	struct httpd *httpd;
@@ -138,43 +144,77 @@ call_post(const struct agent_backend *b, struct rpc_reply *out,
 		rpc_refuse(out, 400, "Failed to parse request: %s", why);
 	else
 		rpc_call(b, out, service, method, fields, false);
-	json_decref(fields);
+	json_wipe(fields);
+}
+
+static void
+call_proto(const struct agent_backend *b, struct rpc_reply *out,
+    const struct rpc_service *service, const char *method,
+    const struct httpd_request *rq)
+{
+	json_t *fields = NULL;
+	enum err e = rpc_proto_read(&fields, service, method, rq->body);
+
+	if (e == ERR_OK || (e == ERR_NOTFOUND && !rpc_has(service, method)))
+		rpc_call(b, out, service, method, fields, false);
+	else if (e == ERR_NOTFOUND)
+		rpc_refuse(out, 400, "%s is to be had in JSON alone", method);
+	else
+		rpc_refuse(
+		    out, 400, "Failed to decode request: %s", err_text(e));
+	json_wipe(fields);
 }
 
 /* A page that its owner filled; false if there is none. */
 static bool
-is_page(const struct server *s, const struct httpd_request *rq,
-    struct httpd_reply *rp)
+is_page(struct httpd_reply *rp, const struct agent_backend *b,
+    server_page *page, const struct httpd_request *rq)
 {
-	return s->page != NULL &&
+	return page != NULL &&
 	    (strcmp(rq->method, "GET") == 0 ||
 		strcmp(rq->method, "HEAD") == 0) &&
-	    s->page(&s->backend, rq, rp);
+	    page(b, rq, rp);
 }
 
 static void
-handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+not_found(struct httpd_reply *rp)
 {
-	struct server *s = cookie;
-	struct rpc_reply out = { .status = 0 };
+	rp->content_type = "text/html; charset=utf-8";
+	if (buf_set(&rp->body, NOT_FOUND, sizeof NOT_FOUND - 1) != ERR_OK)
+		buf_fini(&rp->body);
+	rp->status = 404;
+}
+
+void
+server_answer(struct httpd_reply *rp, const struct agent_backend *b,
+    enum surface surface, server_page *page, const struct httpd_request *rq)
+{
+	struct rpc_reply out = { .write = NULL };
 	const struct rpc_service *service;
 	const char *method;
 	bool post = strcmp(rq->method, "POST") == 0;
 
-	if (surface_route(&service, &method, s->surface, rq->path) != ERR_OK) {
-		if (is_page(s, rq, rp))
-			return;
-		rpc_refuse(&out, 404, "Not found");
-	} else if (!post && strcmp(rq->method, "GET") != 0)
+	if (surface == SURFACE_WORKER) {
+		rp->header_name = "X-App-Version";
+		rp->header_value = "v" RPC_API_VERSION " (" RPC_REV ")";
+	}
+	if (surface_route(&service, &method, surface, rq->path) != ERR_OK) {
+		if (!is_page(rp, b, page, rq))
+			not_found(rp);
+		return;
+	}
+	if (post && !is_json(rq)) {
+		out.write = rpc_proto_write;
+		rp->content_type = "application/octet-stream";
+	}
+	if (!post && strcmp(rq->method, "GET") != 0)
 		rpc_refuse(&out, 405, "Method not allowed");
-	else if (!is_json(rq))
-		rpc_refuse(&out, 400,
-		    "Only JSON is spoken here: send "
-		    "Content-Type: application/json, or ?json");
+	else if (out.write != NULL)
+		call_proto(b, &out, service, method, rq);
 	else if (post)
-		call_post(&s->backend, &out, service, method, rq);
+		call_post(b, &out, service, method, rq);
 	else
-		call_get(&s->backend, &out, service, method, rq);
+		call_get(b, &out, service, method, rq);
 	if (out.status != 200)
 		log_event(LOG_INFO, "request_refused",
 		    log_str("path", rq->path), log_u64("status", out.status),
@@ -182,6 +222,14 @@ handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 	rp->status = out.status;
 	rp->body = out.body; /* transferred */
 	rp->secret = out.secret;
+}
+
+static void
+handle(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
+{
+	struct server *s = cookie;
+
+	server_answer(rp, &s->backend, s->surface, s->page, rq);
 }
 
 enum err
@@ -193,6 +241,8 @@ server_start(struct server **out, const struct agent_backend *b,
 		.unix_mode = so->unix_mode,
 		.host = so->host,
 		.port = so->port,
+		.has_fd = so->has_fd,
+		.fd = so->fd,
 		.max_body = LIMIT_HTTP_BODY,
 		.max_connections = MAX_CONNECTIONS,
 		.timeout_s = SILENCE_S,

@@ -1,8 +1,8 @@
-/* server: the methods on dstack's socket.
+/* server: one surface of methods and pages on one listener.
  *
  * dstack-compat.md 1.1 and 1.2: one path segment names the method, GET or
- * POST, JSON.  The socket appears only when the server starts, so that its
- * presence means that keys are there. */
+ * POST, JSON or protobuf.  The socket appears only when the server starts, so
+ * that its presence means that keys are there. */
 #ifndef NODE_AGENT_SERVER_H
 #define NODE_AGENT_SERVER_H
 
@@ -27,7 +27,9 @@ struct server_options {
 	const char *unix_path; /* a socket with mode `unix_mode`; else: */
 	mode_t unix_mode;
 	const char *host; /* a numeric address, and */
-	uint16_t port; /* 0 takes a free one */
+	uint16_t port; /* 0 takes a free one; or, before both: */
+	bool has_fd;
+	int fd; /* listens already; the server takes it on success */
 };
 
 /* server_start serves `b` (copied; its cookie is borrowed for the life) as
@@ -36,6 +38,12 @@ enum err server_start(struct server **out, const struct agent_backend *b,
     const struct server_options *o);
 /* The TCP port that is listened on. */
 uint16_t server_port(const struct server *s);
+
+/* server_answer is what the server does with a request, without a socket:
+ * for fuzzing.  The caller owns the reply's body. */
+void server_answer(struct httpd_reply *rp, const struct agent_backend *b,
+    enum surface surface, server_page *page, const struct httpd_request *rq);
+
 void server_stop(struct server *s); /* NULL is fine */
 
 #endif

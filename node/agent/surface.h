@@ -13,7 +13,8 @@ enum surface {
 };
 
 /* surface_route finds the service of `path` and points `*method` to the last
- * segment of it.  ERR_NOTFOUND: nothing is mounted there. */
+ * segment of it, behind the service's name and a dot, if they are there.
+ * ERR_NOTFOUND: nothing is mounted there. */
 enum err surface_route(const struct rpc_service **service, const char **method,
     enum surface surface, const char *path);
 

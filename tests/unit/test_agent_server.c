@@ -115,6 +115,28 @@ refused(const char *text, const char *status, const char *words)
 	json_decref(v);
 }
 
+/* Nothing is there: 404, and no JSON. */
+static void
+unmounted(const char *text)
+{
+	char *out = talk(text, 4096);
+
+	cr_assert_eq(strncmp(out, "HTTP/1.1 404 ", 13), 0, "%s", out);
+	cr_assert_not_null(strstr(out, "\r\nContent-Type: text/html"));
+	cr_assert_not_null(strstr(out, "\r\n\r\n<"));
+	free(out);
+}
+
+static void
+serve(enum surface surface)
+{
+	struct server_options o = options;
+
+	server_stop(server);
+	o.surface = surface;
+	cr_assert_eq(server_start(&server, &backend, &o), ERR_OK);
+}
+
 /* The socket has the configured permissions. */
 Test(agent_server, mode)
 {
@@ -175,9 +197,6 @@ Test(agent_server, refusals)
 {
 	refused(JSON_POST("/Nope", "2", "{}"), "HTTP/1.1 400 ",
 	    "Service not found: Nope");
-	refused(JSON_POST("/", "2", "{}"), "HTTP/1.1 404 ", "Not found");
-	refused(
-	    JSON_POST("/a/GetKey", "2", "{}"), "HTTP/1.1 404 ", "Not found");
 	refused(
 	    JSON_POST("/GetKey", "1", "{"), "HTTP/1.1 400 ", "Failed to parse");
 	refused(JSON_POST("/GetKey", "4", "null"), "HTTP/1.1 400 ",
@@ -186,16 +205,6 @@ Test(agent_server, refusals)
 	    "Failed to parse");
 	refused("PUT /Info HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
 	    "HTTP/1.1 405 ", "Method not allowed");
-	refused("POST /Info HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-	    "HTTP/1.1 400 ", "Only JSON");
-	refused("POST /Info HTTP/1.1\r\nHost: x\r\n"
-		"Content-Type: application/octet-stream\r\n"
-		"Content-Length: 2\r\n\r\n\x0a\x01",
-	    "HTTP/1.1 400 ", "Only JSON");
-	refused("POST /Info HTTP/1.1\r\nHost: x\r\n"
-		"Content-Type: application/jsonx\r\n"
-		"Content-Length: 2\r\n\r\n{}",
-	    "HTTP/1.1 400 ", "Only JSON");
 	refused("GET /GetQuote?report_data=0 HTTP/1.1\r\nHost: x\r\n\r\n",
 	    "HTTP/1.1 400 ", "odd");
 	refused("GET /GetQuote?report_data=00&report_data=01 HTTP/1.1\r\n"
@@ -235,6 +244,101 @@ Test(agent_server, one_socket)
 	    answer(JSON_POST("/Version", "2", "{}"), 4096, "HTTP/1.1 200 "));
 }
 
+/* Version, or the refusal of a method that is not there, at a path. */
+static void
+at(const char *path_, const char *status, const char *words)
+{
+	char text[200], *out;
+
+	(void)snprintf(
+	    text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path_);
+	if (status == NULL) {
+		unmounted(text);
+		return;
+	}
+	out = talk(text, 4096);
+	cr_assert_eq(strncmp(out + 9, status, 3), 0, "%s: not %s: %s", path_,
+	    status, out);
+	cr_assert_not_null(strstr(out, words), "%s: %s", path_, out);
+	free(out);
+}
+
+#define NONE "\"error\": \"Service not found: X\""
+#define ALIVE "\"version\":\"0.5.11\""
+
+/* Old methods that are not there are 400, new ones 404; a version that is
+ * not served is 404 without JSON. */
+Test(agent_server, routes_guest)
+{
+	static const char *const v0[] = { "/", "/v0/", "/prpc/", "/prpc/v0/",
+		"/DstackGuest.", "/v0/DstackGuest.", "/prpc/DstackGuest." };
+	static const char *const v1[] = { "/v1/", "/prpc/v1/",
+		"/v1/DstackGuest." };
+	static const char *const none[] = { "/", "/v2/", "/v1/v1/", "/prpc/v2/",
+		"//", "/prpc/prpc/", "/v1/a/" };
+	char text[64];
+
+	for (size_t i = 0; i < 7; i++) {
+		(void)snprintf(text, sizeof text, "%sX", v0[i]);
+		at(text, "400", NONE);
+		(void)snprintf(text, sizeof text, "%sVersion", v0[i]);
+		at(text, "200", ALIVE);
+		(void)snprintf(text, sizeof text, "%sVersion/", v0[i]);
+		at(text, NULL, NULL);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		(void)snprintf(text, sizeof text, "%sX", v1[i]);
+		at(text, "404", NONE);
+		(void)snprintf(text, sizeof text, "%sVersion", v1[i]);
+		at(text, "200", ALIVE);
+	}
+	for (size_t i = 1; i < 7; i++) {
+		(void)snprintf(text, sizeof text, "%sVersion", none[i]);
+		at(text, NULL, NULL);
+	}
+	at("/", NULL, NULL);
+	at("/v1/", NULL, NULL);
+	at("/Tappd.Version", "400", "Service not found: Tappd.Version");
+	at("/v1/Sign", "404", "Service not found: Sign");
+	at("/DstackGuest.DstackGuest.X", "400", "not found: DstackGuest.X");
+}
+
+Test(agent_server, routes_tappd)
+{
+	serve(SURFACE_TAPPD);
+	at("/prpc/X", "400", NONE);
+	at("/prpc/Tappd.X", "400", NONE);
+	at("/prpc/Worker.X", "400", "not found: Worker.X");
+	at("/prpc/Tappd.Version", "200", ALIVE);
+	at("/prpc/Version", "200", ALIVE);
+	at("/prpc/Tappd.Info", "200", "\"tcb_info\":\"");
+	at("/Info", "200", "\"tcb_info\":\"");
+	at("/GetKey", "200", "\"signature_chain\":[");
+	at("/v1/Version", NULL, NULL);
+	at("/prpc/v1/Version", NULL, NULL);
+}
+
+Test(agent_server, routes_worker)
+{
+	serve(SURFACE_WORKER);
+	at("/prpc/X", "400", NONE);
+	at("/prpc/v1/X", "404", NONE);
+	at("/v1/Worker.X", "404", NONE);
+	at("/prpc/GetKey", "400", "Service not found: GetKey");
+	at("/prpc/DstackGuest.GetKey", "400", "Service not found: Dstack");
+	at("/prpc/v1/GetKey", "404", "Service not found: GetKey");
+	at("/GetKey", NULL, NULL);
+	at("/Version", NULL, NULL);
+	at("/prpc/Worker.Version", "200", ALIVE);
+	at("/prpc/v0/Version", "200", ALIVE);
+	at("/v0/Version", "200", ALIVE);
+	at("/v1/Version", "200", ALIVE);
+	at("/prpc/v1/Worker.Version", "200", ALIVE);
+	at("/prpc/Version", "200", "\r\nX-App-Version: v0.5.11 (");
+	at("/prpc/X", "400", "\r\nX-App-Version: ");
+	at("/nothing/at", "404", "\r\nX-App-Version: ");
+}
+
 static bool
 page(const struct agent_backend *b, const struct httpd_request *rq,
     struct httpd_reply *rp)
@@ -256,9 +360,8 @@ Test(agent_server, pages)
 	o.surface = SURFACE_WORKER;
 	o.page = page;
 	cr_assert_eq(server_start(&server, &backend, &o), ERR_OK);
-	refused(JSON_POST("/", "2", "{}"), "HTTP/1.1 404 ", "Not found");
-	refused(
-	    "GET /x HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 ", "Not found");
+	unmounted(JSON_POST("/", "2", "{}"));
+	unmounted("GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
 	out = talk("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4096);
 	cr_assert_not_null(strstr(out, "Content-Type: text/html"));
 	cr_assert_not_null(strstr(out, "\r\n\r\n<p>a page"));
