@@ -1,5 +1,8 @@
 /* yaml.h fills `struct file` as its schema says; `decode` turns text into
  * values and applies defaults. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +61,8 @@ struct file_attestation {
 struct file_listen {
 	char socket[CONFIG_PATH_MAX];
 	char mode[8];
+	char tappd_socket[CONFIG_PATH_MAX];
+	char external[CONFIG_HOST_MAX + 16];
 };
 
 struct file {
@@ -131,6 +136,9 @@ static const cyaml_schema_field_t attestation_fields[] = {
 static const cyaml_schema_field_t listen_fields[] = {
 	CYAML_FIELD_STRING("socket", OPT, struct file_listen, socket, 1),
 	CYAML_FIELD_STRING("mode", OPT, struct file_listen, mode, 3),
+	CYAML_FIELD_STRING(
+	    "tappd_socket", OPT, struct file_listen, tappd_socket, 1),
+	CYAML_FIELD_STRING("external", OPT, struct file_listen, external, 1),
 	CYAML_FIELD_END,
 };
 
@@ -258,6 +266,48 @@ decode_kms(struct decoder *d, struct agent_config *c, const struct file_kms *f)
 		refuse_key(d, "kms.refresh_s", "must be at most 86400");
 }
 
+/* "0.0.0.0:8090", "[::]:8090" */
+static void
+decode_external(struct decoder *d, struct agent_config *c, const char *text)
+{
+	const char *colon = strrchr(text, ':'), *port;
+	unsigned char any[sizeof(struct in6_addr)];
+	size_t len;
+	bool v6;
+
+	if (text[0] == '\0')
+		return;
+	if (colon == NULL)
+		goto bad;
+	port = colon + 1;
+	v6 = text[0] == '[' && colon[-1] == ']';
+	len = (size_t)(colon - text) - (v6 ? 2 : 0);
+	if (len >= CONFIG_HOST_MAX || strlen(port) > 5 || port[0] == '\0' ||
+	    port[strspn(port, "0123456789")] != '\0' ||
+	    strtoul(port, NULL, 10) > UINT16_MAX)
+		goto bad;
+	memcpy(c->external_host, text + v6, len);
+	c->external_host[len] = '\0';
+	c->external_port = (uint16_t)strtoul(port, NULL, 10);
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, c->external_host, any) == 1)
+		return;
+bad:
+	refuse_key(d, "listen.external",
+	    "must be an address and a port, like 0.0.0.0:8090");
+}
+
+static void
+decode_listen(
+    struct decoder *d, struct agent_config *c, const struct file_listen *f)
+{
+	SET(c->socket, f->socket, "/var/run/dstack.sock");
+	c->socket_mode = decode_mode(d, f->mode);
+	SET(c->tappd_socket, f->tappd_socket, "");
+	decode_external(d, c, f->external);
+	if (strcmp(c->socket, c->tappd_socket) == 0)
+		refuse_key(d, "listen.tappd_socket", "must be another path");
+}
+
 static enum err
 decode(struct agent_config *c, const struct file *f, char *why)
 {
@@ -285,8 +335,7 @@ decode(struct agent_config *c, const struct file *f, char *why)
 	c->pccs_insecure_tls = f->attestation.pccs_insecure_tls == YAML_TRUE;
 	SET(c->simulated_root, f->attestation.insecure_simulated_root, "");
 
-	SET(c->socket, f->listen.socket, "/var/run/dstack.sock");
-	c->socket_mode = decode_mode(&d, f->listen.mode);
+	decode_listen(&d, c, &f->listen);
 	c->log_level = decode_level(&d, f->log_level);
 	return d.bad ? ERR_CONFIG : ERR_OK;
 }
@@ -388,6 +437,23 @@ print_kms(struct buf *b, const struct agent_config *c)
 	    c->refresh_s);
 }
 
+static enum err
+print_listen(struct buf *b, const struct agent_config *c)
+{
+	bool v6 = strchr(c->external_host, ':') != NULL;
+	enum err e = put_text(b, "listen:\n  socket: ", c->socket);
+
+	if (e == ERR_OK)
+		e = buf_printf(
+		    b, "  mode: '0%03o'\n", (unsigned)c->socket_mode);
+	if (e == ERR_OK)
+		e = put_text(b, "  tappd_socket: ", c->tappd_socket);
+	if (e == ERR_OK && c->external_host[0] != '\0')
+		e = buf_printf(b, "  external: '%s%s%s:%u'\n", v6 ? "[" : "",
+		    c->external_host, v6 ? "]" : "", c->external_port);
+	return e;
+}
+
 enum err
 config_print(struct buf *b, const struct agent_config *c)
 {
@@ -420,11 +486,10 @@ config_print(struct buf *b, const struct agent_config *c)
 		e = put_text(
 		    b, "  insecure_simulated_root: ", c->simulated_root);
 	if (e == ERR_OK)
-		e = put_text(b, "listen:\n  socket: ", c->socket);
+		e = print_listen(b, c);
 	if (e != ERR_OK)
 		return e;
-	return buf_printf(b, "  mode: '0%03o'\nlog_level: %s\n",
-	    (unsigned)c->socket_mode, levels[c->log_level]);
+	return buf_printf(b, "log_level: %s\n", levels[c->log_level]);
 }
 
 bool

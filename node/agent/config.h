@@ -15,6 +15,7 @@
 
 #define CONFIG_PATH_MAX 512
 #define CONFIG_URL_MAX 256
+#define CONFIG_HOST_MAX 48
 #define CONFIG_KMS_URLS 16
 #define CONFIG_MR_PINS 16
 #define CONFIG_SIGNERS 4
@@ -63,7 +64,10 @@ struct agent_config {
 	char simulated_root[CONFIG_PATH_MAX]; /* "" = the vendor's only */
 	/* listen */
 	char socket[CONFIG_PATH_MAX];
-	mode_t socket_mode;
+	mode_t socket_mode; /* of both sockets */
+	char tappd_socket[CONFIG_PATH_MAX]; /* "": off */
+	char external_host[CONFIG_HOST_MAX]; /* "": off; a numeric address */
+	uint16_t external_port; /* 0: a free one */
 	enum log_level log_level;
 };
 

@@ -3,6 +3,8 @@
  * Options and wiring.  The socket appears when keys are there, and is taken
  * away at the end.  With --fixture there is no CVM and no KMS, but a folder
  * of files (fixture.h). */
+#include <sys/resource.h>
+
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,8 +16,8 @@
 
 #include "node/agent/agent.h"
 #include "node/agent/fixture_serve.h"
+#include "node/agent/listeners.h"
 #include "node/agent/rpc.h"
-#include "node/agent/server.h"
 #include "node/agent/stop.h"
 
 #define DEFAULT_CONFIG "/etc/cvm-agent.yaml"
@@ -57,15 +59,38 @@ print_config(const struct agent_config *c)
 	return e == ERR_OK && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
 }
 
+/* Some two thousand clients at once; systemd's soft limit is 1024. */
+#define WANTED_FILES 16384
+
+static void
+raise_files(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= WANTED_FILES)
+		return;
+	r.rlim_cur = r.rlim_max < WANTED_FILES ? r.rlim_max : WANTED_FILES;
+	/* With less, those beyond wait. */
+	(void)setrlimit(RLIMIT_NOFILE, &r);
+}
+
 static int
 run(const struct agent_config *c)
 {
 	struct refusal why = { .code = REASON_NONE };
 	struct agent_backend backend;
-	struct server *server = NULL;
+	struct inherited given[INHERITED_MAX];
+	struct listeners listeners = { 0 };
 	struct agent *agent = NULL;
+	unsigned n_given;
 	enum err e;
 
+	raise_files();
+	if ((e = inherited_take(given, &n_given, INHERITED_FIRST)) != ERR_OK) {
+		log_event(LOG_ERROR, "listen_failed",
+		    log_str("error", "LISTEN_FDS or LISTEN_FDNAMES is wrong"));
+		goto done;
+	}
 	log_event(LOG_INFO, "starting", log_str("version", RPC_REV),
 	    log_str("api", RPC_API_VERSION), log_u64("chain_id", c->chain_id),
 	    log_hex("kms_contract", c->kms_contract, 20),
@@ -82,21 +107,14 @@ run(const struct agent_config *c)
 		goto done;
 	}
 	backend = agent_backend(agent);
-	e = server_start(&server, &backend,
-	    &(struct server_options){ .surface = SURFACE_GUEST,
-		.unix_path = c->socket,
-		.unix_mode = c->socket_mode });
-	if (e != ERR_OK) {
-		log_event(LOG_ERROR, "listen_failed",
-		    log_str("socket", c->socket),
-		    log_str("error", err_text(e)));
+	e = listeners_start(&listeners, &backend, c, given, n_given);
+	if (e != ERR_OK)
 		goto done;
-	}
 	log_event(LOG_INFO, "ready", log_str("socket", c->socket));
 	while (!stop_wait(0))
 		;
 done:
-	server_stop(server);
+	listeners_stop(&listeners);
 	agent_free(agent);
 	log_event(LOG_INFO, "ended", log_str("result", err_text(e)));
 	if (e == ERR_OK)

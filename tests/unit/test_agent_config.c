@@ -54,12 +54,28 @@ Test(agent_config, required_keys)
 	    "already seen");
 }
 
+static const char *const no_address[] = { "8090", ":8090", "0.0.0.0",
+	"0.0.0.0:", "0.0.0.0:x", "0.0.0.0:65536", "0.0.0.0:-1", "localhost:1",
+	"::1:80", "[::1]", "[::1:80", "[]:1", "[1.2.3.4]:1", "1.2.3:1",
+	"0.0.0.0:000080" };
+
 /* Values that do not decode are refused, by key. */
 Test(agent_config, bad_values)
 {
 	refused(MIN "log_level: loud\n", "log_level");
 	refused(MIN "listen: { mode: '0999' }\n", "listen.mode");
 	refused(MIN "listen: { mode: '7777' }\n", "listen.mode");
+	refused(MIN "listen: { socket: /a, tappd_socket: /a }\n",
+	    "listen.tappd_socket");
+	refused(MIN "listen: { tappd_socket: /var/run/dstack.sock }\n",
+	    "listen.tappd_socket");
+	for (size_t i = 0; i < sizeof no_address / sizeof *no_address; i++) {
+		char text[1000];
+
+		(void)snprintf(text, sizeof text,
+		    MIN "listen: { external: '%s' }\n", no_address[i]);
+		refused(text, "listen.external");
+	}
 	refused(MIN "tee: { simulated: true }\n", "sim_host");
 	refused(MIN "tee: { sim_host: /x }\n", "simulated");
 	refused(MIN "tee: { simulated: perhaps }\n", "perhaps");
@@ -105,6 +121,8 @@ Test(agent_config, defaults)
 	cr_assert_eq(parse(&c, MIN, why), ERR_OK, "%s", why);
 	cr_assert_eq(c.socket_mode, 0660);
 	cr_assert_str_eq(c.socket, "/var/run/dstack.sock");
+	cr_assert_str_eq(c.tappd_socket, "");
+	cr_assert_str_eq(c.external_host, "");
 	cr_assert_eq(c.n_kms_urls, 1);
 	cr_assert_str_eq(c.kms_url[0], "tcp://127.0.0.1:9000");
 	cr_assert_eq(c.chain_id, 31337);
@@ -133,7 +151,8 @@ Test(agent_config, print_round_trip)
 	    "111111111111'\n"
 	    "attestation: { insecure_simulated_root: /root.der,"
 	    " pccs_url: 'http://127.0.0.1:1' }\n"
-	    "listen: { socket: /tmp/s, mode: '0600' }\n"
+	    "listen: { socket: /tmp/s, mode: '0600',"
+	    " tappd_socket: /tmp/t, external: '[::1]:8090' }\n"
 	    "log_level: debug\n";
 	static struct agent_config a, b;
 	struct buf out = { 0 };
@@ -146,10 +165,16 @@ Test(agent_config, print_round_trip)
 	cr_assert_eq(memcmp(&a, &b, sizeof a), 0);
 	cr_assert_eq(a.kms_root.kind, ROOT_PIN_ADDRESS);
 	cr_assert_eq(a.socket_mode, 0600);
+	cr_assert_str_eq(a.tappd_socket, "/tmp/t");
+	cr_assert_str_eq(a.external_host, "::1");
+	cr_assert_eq(a.external_port, 8090);
 	cr_assert_eq(a.refresh_s, 0);
 	cr_assert(a.has_registry);
 	cr_assert_eq(a.kms_registry[0], 0x5f);
 	cr_assert_eq(a.n_anchor_signers, 2);
 	cr_assert_str_eq(a.compose_file, "/it's");
+	cr_assert_eq(
+	    parse(&a, MIN "listen: { external: '0.0.0.0:0' }\n", why), ERR_OK);
+	cr_assert_str_eq(a.external_host, "0.0.0.0");
 	buf_fini(&out);
 }
