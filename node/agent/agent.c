@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 
 #include "node/agent/agent.h"
+#include "node/agent/appcert.h"
 #include "node/agent/boot.h"
 #include "node/agent/heldkeys.h"
 #include "node/agent/kms_link.h"
@@ -27,6 +28,7 @@ struct agent {
 	struct kms_link *link;
 	struct kms_client *client;
 	struct heldkeys *keys;
+	struct appcert *cert;
 	struct td_report td; /* of this boot; its RTMR3 is out of date */
 	/* What the first keys came with. */
 	uint8_t boot_ca_spki[P256_SPKI_LEN];
@@ -277,6 +279,11 @@ agent_boot(
 	a->config = *c;
 	e = boot_steps(a, &own, why);
 	release_wipe(&own);
+	if (e == ERR_OK) {
+		const struct agent_backend b = agent_backend(a);
+
+		e = appcert_new(&a->cert, &b);
+	}
 	if (e != ERR_OK) {
 		agent_free(a);
 		return e;
@@ -290,6 +297,7 @@ agent_free(struct agent *a)
 {
 	if (a == NULL)
 		return;
+	appcert_free(a->cert);
 	kms_client_free(a->client);
 	kms_link_free(a->link);
 	heldkeys_free(a->keys);
@@ -394,6 +402,14 @@ back_attest_v1(void *cookie, struct buf *out,
 	return e;
 }
 
+static void
+back_app_cert(void *cookie, struct buf *out)
+{
+	struct agent *a = cookie;
+
+	appcert_get(a->cert, out);
+}
+
 static enum err
 back_emit(void *cookie, const char *name, struct bytes payload)
 {
@@ -444,6 +460,8 @@ agent_backend(struct agent *a)
 		.cookie = a,
 		.simulated = tee_simulated(a->tee),
 		.identity = &a->identity,
+		.logs_dir =
+		    a->config.logs_dir[0] != '\0' ? a->config.logs_dir : NULL,
 		.chain_id = a->config.chain_id,
 		.keys = back_keys,
 		.pin = back_pin,
@@ -451,6 +469,7 @@ agent_backend(struct agent *a)
 		.quote = back_quote,
 		.attest = back_attest,
 		.attest_v1 = back_attest_v1,
+		.app_cert = back_app_cert,
 		.emit = back_emit,
 		.sign_cert = back_sign_cert,
 		.counter_get = back_counter_get,

@@ -26,6 +26,7 @@ struct agent_backend {
 	bool simulated;
 	bool quote_attestation; /* GetQuote tells the attestation, too */
 	const struct app_identity *identity;
+	const char *logs_dir; /* of containers.h; or NULL.  Borrowed. */
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
 	/* What the first keys of this boot came with, and was measured. */

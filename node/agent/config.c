@@ -32,6 +32,7 @@ struct file_tee {
 struct file_app {
 	char compose_file[CONFIG_PATH_MAX];
 	char state_dir[CONFIG_PATH_MAX];
+	char logs_dir[CONFIG_PATH_MAX];
 	char id[HEX_TEXT_MAX];
 };
 
@@ -90,6 +91,7 @@ static const cyaml_schema_field_t app_fields[] = {
 	CYAML_FIELD_STRING(
 	    "compose_file", REQ, struct file_app, compose_file, 1),
 	CYAML_FIELD_STRING("state_dir", OPT, struct file_app, state_dir, 1),
+	CYAML_FIELD_STRING("logs_dir", OPT, struct file_app, logs_dir, 1),
 	CYAML_FIELD_STRING("id", OPT, struct file_app, id, 1),
 	CYAML_FIELD_END,
 };
@@ -325,6 +327,7 @@ decode(struct agent_config *c, const struct file *f, char *why)
 
 	SET(c->compose_file, f->app.compose_file, "");
 	SET(c->state_dir, f->app.state_dir, "/var/lib/cvm-agent");
+	SET(c->logs_dir, f->app.logs_dir, "");
 	c->has_app_id = f->app.id[0] != '\0';
 	if (c->has_app_id)
 		decode_hex(&d, c->app_id, 20, f->app.id, "app.id");
@@ -473,6 +476,8 @@ config_print(struct buf *b, const struct agent_config *c)
 		e = put_text(b, "app:\n  compose_file: ", c->compose_file);
 	if (e == ERR_OK)
 		e = put_text(b, "  state_dir: ", c->state_dir);
+	if (e == ERR_OK && c->logs_dir[0] != '\0')
+		e = put_text(b, "  logs_dir: ", c->logs_dir);
 	if (e == ERR_OK && c->has_app_id)
 		e = put_hex(b, "  id: ", c->app_id, 20);
 	if (e == ERR_OK)

@@ -39,6 +39,7 @@ struct agent_config {
 	/* app */
 	char compose_file[CONFIG_PATH_MAX];
 	char state_dir[CONFIG_PATH_MAX];
+	char logs_dir[CONFIG_PATH_MAX]; /* containers.h; "" = none */
 	bool has_app_id;
 	uint8_t app_id[20];
 	/* kms */

@@ -56,6 +56,19 @@ rpc_ask_bad(const struct agent_backend *b, const struct rpc_service *s,
 	json_decref(v);
 }
 
+void
+rpc_ask_none(const struct agent_backend *b, const struct rpc_service *s,
+    const char *method)
+{
+	json_t *v = NULL;
+	unsigned status = rpc_ask(&v, b, s, method, "{}", false);
+
+	cr_assert(status == 400 || status == 404, "%s: %u", method, status);
+	cr_assert_not_null(
+	    strstr(rpc_ask_str(v, "error"), "Service not found: "));
+	json_decref(v);
+}
+
 const char *
 rpc_ask_str(const json_t *v, const char *key)
 {

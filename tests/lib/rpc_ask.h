@@ -16,6 +16,9 @@ json_t *rpc_ask_good(const struct agent_backend *b, const struct rpc_service *s,
  * words. */
 void rpc_ask_bad(const struct agent_backend *b, const struct rpc_service *s,
     unsigned status, const char *method, const char *body, const char *words);
+/* Asserts that the service has no such method, in dstack's words. */
+void rpc_ask_none(const struct agent_backend *b, const struct rpc_service *s,
+    const char *method);
 /* A member that is text, asserted. */
 const char *rpc_ask_str(const json_t *v, const char *key);
 /* Vectors of dstack, or NULL. */
