@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,4 +235,19 @@ json_wipe(json_t *v)
 		return;
 	wipe_inside(v);
 	json_decref(v);
+}
+
+static void
+wiping_free(void *p)
+{
+	if (p == NULL)
+		return;
+	secret_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+void
+json_wiping(void)
+{
+	json_set_alloc_funcs(malloc, wiping_free);
 }

@@ -55,4 +55,8 @@ enum err json_write_pretty(struct buf *out, const json_t *v);
  * for replies that have held keys. */
 void json_wipe(json_t *v);
 
+/* json_wiping has jansson zero what it frees, from now on: for a program that
+ * parses secrets.  Before its first use, and before the first thread. */
+void json_wiping(void);
+
 #endif

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 
 #include "node/agent/agent.h"
 #include "node/agent/appcert.h"
+#include "node/agent/appenv.h"
 #include "node/agent/boot.h"
 #include "node/agent/heldkeys.h"
 #include "node/agent/kms_link.h"
@@ -224,6 +226,49 @@ hold_keys(struct agent *a, const struct app_release *own)
 	return heldkeys_new(&a->keys, &o, own);
 }
 
+/* The file that the configuration names, or the one that dstack puts beside
+ * app-compose.json. */
+static enum err
+env_path(char out[static CONFIG_PATH_MAX], const struct agent_config *c)
+{
+	const char *slash = strrchr(c->compose_file, '/');
+	int n;
+
+	if (c->encrypted_env[0] != '\0')
+		n = snprintf(out, CONFIG_PATH_MAX, "%s", c->encrypted_env);
+	else
+		n = snprintf(out, CONFIG_PATH_MAX, "%.*s" APPENV_FILE,
+		    slash != NULL ? (int)(slash + 1 - c->compose_file) : 0,
+		    c->compose_file);
+	return n < CONFIG_PATH_MAX ? ERR_OK : ERR_CONFIG;
+}
+
+static enum err
+fetch_older(void *cookie, struct app_release *out, const uint64_t *epoch,
+    struct refusal *why)
+{
+	return fetch_keys(cookie, out, epoch, false, why);
+}
+
+static enum err
+decrypt_env(struct agent *a, const struct app_release *own, struct refusal *why)
+{
+	const struct agent_config *c = &a->config;
+	char path[CONFIG_PATH_MAX];
+	const struct appenv_options o = { .file = path,
+		.must_exist = c->encrypted_env[0] != '\0',
+		.dir = c->env_dir,
+		.compose = buf_view(&a->identity.compose),
+		.cookie = a,
+		.fetch = fetch_older };
+
+	if (env_path(path, c) != ERR_OK || file_mkdirs(c->env_dir) != ERR_OK) {
+		(void)refuse(why, REASON_INTERNAL, "cannot use %s", c->env_dir);
+		return ERR_CONFIG;
+	}
+	return appenv_install(&o, own, why);
+}
+
 static enum err
 boot_steps(struct agent *a, struct app_release *own, struct refusal *why)
 {
@@ -262,6 +307,8 @@ boot_steps(struct agent *a, struct app_release *own, struct refusal *why)
 	if ((e = boot_run(&reg, &plan, why)) != ERR_OK)
 		return e;
 	if ((e = read_registers(a, why)) != ERR_OK)
+		return e;
+	if ((e = decrypt_env(a, own, why)) != ERR_OK)
 		return e;
 	return hold_keys(a, own);
 }

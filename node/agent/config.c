@@ -34,6 +34,8 @@ struct file_app {
 	char state_dir[CONFIG_PATH_MAX];
 	char logs_dir[CONFIG_PATH_MAX];
 	char id[HEX_TEXT_MAX];
+	char encrypted_env_file[CONFIG_PATH_MAX];
+	char env_dir[CONFIG_PATH_MAX];
 };
 
 struct file_kms {
@@ -93,6 +95,9 @@ static const cyaml_schema_field_t app_fields[] = {
 	CYAML_FIELD_STRING("state_dir", OPT, struct file_app, state_dir, 1),
 	CYAML_FIELD_STRING("logs_dir", OPT, struct file_app, logs_dir, 1),
 	CYAML_FIELD_STRING("id", OPT, struct file_app, id, 1),
+	CYAML_FIELD_STRING(
+	    "encrypted_env_file", OPT, struct file_app, encrypted_env_file, 1),
+	CYAML_FIELD_STRING("env_dir", OPT, struct file_app, env_dir, 1),
 	CYAML_FIELD_END,
 };
 
@@ -328,6 +333,8 @@ decode(struct agent_config *c, const struct file *f, char *why)
 	SET(c->compose_file, f->app.compose_file, "");
 	SET(c->state_dir, f->app.state_dir, "/var/lib/cvm-agent");
 	SET(c->logs_dir, f->app.logs_dir, "");
+	SET(c->encrypted_env, f->app.encrypted_env_file, "");
+	SET(c->env_dir, f->app.env_dir, c->run_dir);
 	c->has_app_id = f->app.id[0] != '\0';
 	if (c->has_app_id)
 		decode_hex(&d, c->app_id, 20, f->app.id, "app.id");
@@ -478,6 +485,10 @@ config_print(struct buf *b, const struct agent_config *c)
 		e = put_text(b, "  state_dir: ", c->state_dir);
 	if (e == ERR_OK && c->logs_dir[0] != '\0')
 		e = put_text(b, "  logs_dir: ", c->logs_dir);
+	if (e == ERR_OK)
+		e = put_text(b, "  encrypted_env_file: ", c->encrypted_env);
+	if (e == ERR_OK)
+		e = put_text(b, "  env_dir: ", c->env_dir);
 	if (e == ERR_OK && c->has_app_id)
 		e = put_hex(b, "  id: ", c->app_id, 20);
 	if (e == ERR_OK)

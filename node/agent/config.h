@@ -42,6 +42,8 @@ struct agent_config {
 	char logs_dir[CONFIG_PATH_MAX]; /* containers.h; "" = none */
 	bool has_app_id;
 	uint8_t app_id[20];
+	char encrypted_env[CONFIG_PATH_MAX]; /* "": beside compose_file */
+	char env_dir[CONFIG_PATH_MAX];
 	/* kms */
 	char kms_url[CONFIG_KMS_URLS][CONFIG_URL_MAX];
 	unsigned n_kms_urls;

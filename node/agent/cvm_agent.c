@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 
@@ -172,6 +173,7 @@ main(int argc, char **argv)
 	int opt;
 
 	log_set_program("cvm-agent");
+	json_wiping();
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
 		switch (opt) {
 		case 'c':

@@ -136,6 +136,7 @@ release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
 	if (!copy(r.k256.b, sizeof r.k256.b, in->k256_key) ||
 	    !copy(r.k256_signature.b, sizeof r.k256_signature.b,
 		in->k256_signature) ||
+	    !copy(r.env_crypt_key, sizeof r.env_crypt_key, in->env_crypt_key) ||
 	    !copy(r.genesis.b, sizeof r.genesis.b, in->epochs[0]->k256_pub) ||
 	    (r.has_registry &&
 		!copy(r.registry, sizeof r.registry, in->registry)) ||

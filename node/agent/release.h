@@ -19,6 +19,7 @@ struct app_release {
 	uint64_t epoch;
 	struct k256_secret k256;
 	struct k256_sig65 k256_signature;
+	uint8_t env_crypt_key[32]; /* X25519; nothing signs it */
 	struct k256_pub root; /* of the epoch */
 	struct k256_pub genesis; /* of epoch 0, that it follows from */
 	uint64_t pinned; /* the epoch that the app is pinned to */

@@ -133,6 +133,8 @@ Test(agent_config, defaults)
 	cr_assert(!c.has_registry);
 	cr_assert_eq(c.n_anchor_signers, 0);
 	cr_assert(!c.simulated && !c.has_app_id);
+	cr_assert_str_eq(c.encrypted_env, "");
+	cr_assert_str_eq(c.env_dir, c.run_dir);
 	cr_assert_eq(c.log_level, LOG_INFO);
 }
 
@@ -141,7 +143,8 @@ Test(agent_config, print_round_trip)
 {
 	static const char text[] =
 	    "tee: { simulated: true, sim_host: /h, sim_image: /i }\n"
-	    "app: { compose_file: \"/it's\", id: '" CONTRACT "' }\n" KMS_MIN
+	    "app: { compose_file: \"/it's\", id: '" CONTRACT "',"
+	    " encrypted_env_file: /e, env_dir: /run/e }\n" KMS_MIN
 	    "  root: '" CONTRACT "'\n"
 	    "  registry: '" CONTRACT "'\n"
 	    "  anchor_signer: ['" CONTRACT "', '" CONTRACT "']\n"
@@ -176,5 +179,7 @@ Test(agent_config, print_round_trip)
 	cr_assert_eq(
 	    parse(&a, MIN "listen: { external: '0.0.0.0:0' }\n", why), ERR_OK);
 	cr_assert_str_eq(a.external_host, "0.0.0.0");
+	cr_assert_str_eq(a.encrypted_env, "/e");
+	cr_assert_str_eq(a.env_dir, "/run/e");
 	buf_fini(&out);
 }
