@@ -11,11 +11,31 @@
 #define PAUSE_MIN_MS 20
 #define PAUSE_MAX_MS 200
 
-static const struct ctl_command *const tables[] = { cmd_status, cmd_nodes,
-	cmd_node, cmd_key, cmd_counter, cmd_verify, cmd_quote, cmd_collateral,
-	cmd_app, cmd_kms, cmd_anchor, cmd_council, cmd_rotate, cmd_audit,
-	cmd_genesis, cmd_compose, cmd_sim, cmd_simagent, cmd_simapp,
-	cmd_simquote, cmd_simtime, cmd_attack };
+static const struct ctl_command *const tables[] = {
+	cmd_status,
+	cmd_nodes,
+	cmd_node,
+	cmd_key,
+	cmd_counter,
+	cmd_env,
+	cmd_verify,
+	cmd_quote,
+	cmd_collateral,
+	cmd_app,
+	cmd_kms,
+	cmd_anchor,
+	cmd_council,
+	cmd_rotate,
+	cmd_audit,
+	cmd_genesis,
+	cmd_compose,
+	cmd_sim,
+	cmd_simagent,
+	cmd_simapp,
+	cmd_simquote,
+	cmd_simtime,
+	cmd_attack,
+};
 
 /* ---- answers ---- */
 

@@ -44,6 +44,7 @@ extern const struct ctl_command cmd_collateral[];
 extern const struct ctl_command cmd_compose[];
 extern const struct ctl_command cmd_council[];
 extern const struct ctl_command cmd_counter[];
+extern const struct ctl_command cmd_env[];
 extern const struct ctl_command cmd_genesis[];
 extern const struct ctl_command cmd_key[];
 extern const struct ctl_command cmd_kms[];

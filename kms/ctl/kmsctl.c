@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "kms/ctl/ctl.h"
@@ -11,6 +12,7 @@
 int
 main(int argc, char *argv[])
 {
+	json_wiping();
 	if (secret_process_init() != ERR_OK)
 		return CTL_FAILED;
 	log_set_program("kmsctl");
