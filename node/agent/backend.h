@@ -25,6 +25,7 @@ struct agent_backend {
 	/* Nothing here is attested: Info, Version and the pages say so. */
 	bool simulated;
 	bool quote_attestation; /* GetQuote tells the attestation, too */
+	bool no_events; /* EmitEvent is refused */
 	const struct app_identity *identity;
 	const char *logs_dir; /* of containers.h; or NULL.  Borrowed. */
 	uint64_t chain_id;

@@ -5,8 +5,9 @@
  * a folder is served here, on the same sockets and with the same answers:
  * keys are derived from its app key and its published signature is replayed;
  * a quote is the stored one with other report data (its signature is then
- * wrong); events go nowhere; certificates are signed by the root CA's key,
- * which is in the folder.
+ * wrong); certificates are signed by the root CA's key, which is in the
+ * folder; events go nowhere in the older kind of folder, and are refused in
+ * the newer one.
  *
  *   app-compose.json   the app; its hash need not be the one in the log
  *   appkeys.json       dstack-compat.md 2.5, of a provider {"None": ...}

@@ -120,6 +120,11 @@ rpc_quote_emit_event(struct rpc_call *c)
 		e = rpc_fail(c, "Event name cannot be empty");
 	else if (boot_reserved(name))
 		e = rpc_fail(c, "Event name is reserved: %s", name);
+	else if (c->backend->no_events)
+		e = rpc_fail(c,
+		    "runtime event emission is unavailable in simulator "
+		    "mode: %s",
+		    name);
 	if (e != ERR_OK)
 		goto done;
 	e = c->backend->emit(c->backend->cookie, name, buf_view(&payload));

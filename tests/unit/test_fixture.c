@@ -523,6 +523,10 @@ Test(fixture, attestation_newer)
 	cr_assert_eq(differ, 1); /* zeros but one in the file's */
 	json_decref(v);
 	json_decref(w);
+	v = call(f, "EmitEvent", "{\"event\":\"e\"}", 400);
+	cr_assert_str_eq(facts_str(v, "error"),
+	    "runtime event emission is unavailable in simulator mode: e");
+	json_decref(v);
 	buf_fini(&file);
 	fixture_free(f);
 }
