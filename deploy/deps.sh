@@ -12,6 +12,7 @@ PACKAGES="
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
+	postgresql python3 python3-cryptography python3-psycopg2
 "
 # Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of
 # the raft paper; tests/unit/test_raftlib.c), so this one comes from backports.

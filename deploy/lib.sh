@@ -8,8 +8,8 @@
 #
 # Sets top (the repository, which is the working folder), build, kmsctl, work (a
 # folder for the story's own files, which may hold keys), dir (the cluster's).
-# A story may define `troubled`, which is called when it has failed, and what
-# was started with `beside` ends with it.
+# A story may define `troubled`, which is called when it has failed, and `tidy`,
+# which is called last; what was started with `beside` ends with the story.
 set -euo pipefail
 umask 077
 
@@ -142,6 +142,7 @@ said() {
 # ---- the end, on any way out ----
 
 troubled() { "$kmsctl" sim status "$dir"; }
+tidy() { :; }
 
 finish() {
 	local rc=$? name
@@ -162,6 +163,7 @@ finish() {
 			held "nothing runs any more"
 		fi
 	fi
+	tidy
 	# They may hold keys.
 	find "$work" -maxdepth 1 -type f ! -name '*.log' -delete
 	if [ "$rc" -eq 0 ] && [ -n "$KEEP" ]; then
