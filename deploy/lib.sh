@@ -123,6 +123,7 @@ app_of() {
 beside() {
 	local name=$1
 	shift
+	: >"$work/$name.log" # of an earlier one, before somebody waits for words
 	"$@" >"$work/$name.log" 2>&1 </dev/null &
 	pids[$name]=$!
 }

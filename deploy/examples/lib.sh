@@ -12,20 +12,19 @@ port_of() {
 	said 20 "$1" "listening on" >&2
 	sed -n 's/^listening on //p' "$work/$1.log" | head -n 1
 }
-# call SIGNATURE ARG...: asks a contract; what it answers, or why not.
 cast() { "$top/contracts/tools/cast" "$@"; }
 forge() { "$top/contracts/tools/forge" "$@"; }
-# authority NAME: a CA in $work/NAME.crt and .key.
+# authority NAME SUBJECT: a CA in $work/NAME.crt and .key.
 authority() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-	    -days 30 -subj "/CN=$1" -keyout "$work/$1.key" -out "$work/$1.crt" \
+	    -days 30 -subj "$2" -keyout "$work/$1.key" -out "$work/$1.crt" \
 	    2>/dev/null
 }
 # certificate NAME CA HOST: a server's, in $work/NAME.crt and .key.
 certificate() {
 	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
 	    -subj "/CN=$3" -keyout "$work/$1.key" -out "$work/$1.csr" 2>/dev/null
-	printf 'subjectAltName=DNS:%s\n' "$3" >"$work/$1.ext"
+	printf '%s\n' "subjectAltName=DNS:$3" authorityKeyIdentifier=none >"$work/$1.ext"
 	openssl x509 -req -in "$work/$1.csr" -CA "$work/$2.crt" \
 	    -CAkey "$work/$2.key" -CAcreateserial -days 30 \
 	    -extfile "$work/$1.ext" -out "$work/$1.crt" 2>/dev/null

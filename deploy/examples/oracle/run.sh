@@ -42,8 +42,8 @@ asked() { # symbol: the number of a new request
 }
 
 title "A price server on HTTPS, with a CA of its own"
-authority "Price CA"
-certificate prices "Price CA" $host
+authority price_ca "/CN=Price CA"
+certificate prices price_ca $host
 beside prices node "$here/prices.mjs" "$work/prices.crt" "$work/prices.key"
 prices=$(port_of prices)
 held "https://$host, on port $prices"
@@ -52,7 +52,7 @@ title "A cluster, and the app, whose compose file pins that CA"
 cluster
 chain_id=$("$kmsctl" sim status "$dir" --json | jq .chain_id)
 node "$examples/compose.mjs" oracle "$app" PRICE_HOST=$host \
-    PRICE_CA=@"$work/Price CA.crt" >"$work/compose.json"
+    PRICE_CA=@"$work/price_ca.crt" >"$work/compose.json"
 quiet "$kmsctl" sim app "$dir" oracle --compose "$work/compose.json"
 app_id=$(app_of oracle app_id)
 beside app env DSTACK_SOCKET="$(app_of oracle socket)" PRICE_PORT="$prices" \
@@ -85,8 +85,8 @@ node "$here/forge.mjs" "$work/one.json" "$app_id" "$oracle" "$chain_id" >"$work/
 refused "The root did not sign this app's key" dry "$work/forged.json"
 
 title "Nor in the price server's"
-authority "Other CA"
-certificate fake "Other CA" $host
+authority other_ca "/CN=Price CA"
+certificate fake other_ca $host
 beside fake node "$here/prices.mjs" "$work/fake.crt" "$work/fake.key"
 beside fooled env DSTACK_SOCKET="$(app_of oracle socket)" \
     PRICE_PORT="$(port_of fake)" node "$app"
