@@ -37,6 +37,7 @@ struct look {
 	char at_floor[32];
 	size_t n;
 	struct endpoint_notes notes;
+	endpoint_set other_past;
 };
 
 static void
@@ -110,8 +111,7 @@ end_round(struct look *l)
 }
 
 static void
-take_chain_id(
-    struct look *l, const struct endpoints *es, size_t k, uint64_t want)
+take_chain_id(struct look *l, struct endpoints *es, size_t k, uint64_t want)
 {
 	const struct rpc_reply *r = &l->reply[k];
 	unsigned i = l->ask[k].endpoint;
@@ -125,6 +125,7 @@ take_chain_id(
 	} else if (id != want) {
 		(void)snprintf(word, sizeof word, "chain %" PRIu64, id);
 		doubt(l, es, i, DOUBT_CHAIN, word);
+		endpoints_odd(es, i, ENDPOINT_ODD_CHAIN, word);
 	}
 }
 
@@ -231,6 +232,7 @@ round_two(struct look *l, struct endpoints *es, endpoint_set set,
 			l->voice[i].voted = true;
 		} else if (memcmp(b.hash, rules->floor.hash, 32) != 0) {
 			doubt(l, es, i, DOUBT_FLOOR, "another past");
+			l->other_past |= 1u << i;
 		}
 	}
 	end_round(l);
@@ -267,8 +269,38 @@ too_few(const struct look *l, struct refusal *why)
 	return ERR_AGAIN;
 }
 
+static void
+hash_word(char out[static 32], const struct chain_block *b)
+{
+	(void)snprintf(out, 32, "%02x%02x%02x%02x", b->hash[0], b->hash[1],
+	    b->hash[2], b->hash[3]);
+}
+
+/* There is a winner: those who voted for another block are named, and those
+ * whose past is another one. */
+static void
+name_odd(const struct look *l, struct endpoints *es, endpoint_set set,
+    const struct chain_block *winner)
+{
+	char word[32];
+
+	for (unsigned i = 0; i < endpoints_count(es); i++) {
+		const struct voice *v = &l->voice[i];
+
+		if ((l->other_past >> i & 1) != 0)
+			endpoints_odd(
+			    es, i, ENDPOINT_ODD_BLOCK, "another past");
+		if (!in_play(l, set, i) || !v->voted ||
+		    v->block.number != winner->number ||
+		    same_block(&v->block, winner))
+			continue;
+		hash_word(word, &v->block);
+		endpoints_odd(es, i, ENDPOINT_ODD_BLOCK, word);
+	}
+}
+
 static enum err
-count_votes(struct chain_block *out, struct look *l, const struct endpoints *es,
+count_votes(struct chain_block *out, struct look *l, struct endpoints *es,
     endpoint_set set, unsigned quorum, uint64_t height, struct refusal *why)
 {
 	unsigned votes = 0;
@@ -286,12 +318,11 @@ count_votes(struct chain_block *out, struct look *l, const struct endpoints *es,
 			    same_block(&v->block, &l->voice[j].block);
 		if (same >= quorum) {
 			*out = v->block;
+			name_odd(l, es, set, &v->block);
 			return ERR_OK;
 		}
 		votes++;
-		(void)snprintf(word, sizeof word, "%02x%02x%02x%02x",
-		    v->block.hash[0], v->block.hash[1], v->block.hash[2],
-		    v->block.hash[3]);
+		hash_word(word, &v->block);
 		endpoints_note(&l->notes, es, i, word);
 	}
 	if (votes < quorum)

@@ -4,17 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "kms/gate/endpoints.h"
 
 /* How long a silent endpoint is left out.  Long against a timeout, short
  * against an operator who has just repaired it. */
 #define REST_MS 30000u
-#define LABEL_MAX 64
+/* How often one endpoint's oddities are told, whatever their number. */
+#define TELL_MS 60000u
 
 struct endpoint {
 	char *url; /* owns */
-	char label[LABEL_MAX];
+	char label[ENDPOINT_LABEL_MAX];
 	_Atomic uint64_t rest_until_ms; /* 0: answered when last asked */
+	_Atomic uint64_t odd[ENDPOINT_ODD_KINDS];
+	_Atomic uint64_t told_ms[ENDPOINT_ODD_KINDS]; /* 0: never */
 };
 
 struct endpoints {
@@ -162,4 +166,49 @@ endpoints_note(struct endpoint_notes *notes, const struct endpoints *es,
 
 	if (n > 0)
 		notes->len += (size_t)n < left ? (size_t)n : left - 1;
+}
+
+/* ---- what cannot be so ---- */
+
+const char *
+endpoint_odd_label(enum endpoint_odd kind)
+{
+	static const char *const label[] = {
+#define X(name, text) [ENDPOINT_ODD_##name] = (text),
+		ENDPOINT_ODD_LIST(X)
+#undef X
+	};
+
+	return label[kind];
+}
+
+void
+endpoints_odd(
+    struct endpoints *es, unsigned i, enum endpoint_odd kind, const char *word)
+{
+	struct endpoint *e = &es->e[i];
+	uint64_t now = es->mono_ms(), told = atomic_load(&e->told_ms[kind]);
+
+	atomic_fetch_add(&e->odd[kind], 1);
+	if (told != 0 && now - told < TELL_MS)
+		return;
+	/* Of several threads one tells it. */
+	if (atomic_compare_exchange_strong(
+		&e->told_ms[kind], &told, now != 0 ? now : 1))
+		log_event(LOG_WARN, "endpoint_odd",
+		    log_str("endpoint", e->label),
+		    log_str("what", endpoint_odd_label(kind)),
+		    log_str("detail", word));
+}
+
+unsigned
+endpoints_counts(struct endpoint_count out[LIMIT_CHAIN_ENDPOINTS],
+    const struct endpoints *es)
+{
+	for (unsigned i = 0; i < es->n; i++) {
+		memcpy(out[i].label, es->e[i].label, sizeof out[i].label);
+		for (unsigned k = 0; k < ENDPOINT_ODD_KINDS; k++)
+			out[i].odd[k] = atomic_load(&es->e[i].odd[k]);
+	}
+	return es->n;
 }

@@ -48,4 +48,32 @@ struct endpoint_notes {
 void endpoints_note(struct endpoint_notes *notes, const struct endpoints *es,
     unsigned i, const char *word);
 
+/* What an endpoint said that cannot be so, or that enough others say
+ * otherwise.  It is counted, and told in the log at most once a minute. */
+#define ENDPOINT_ODD_LIST(X) \
+	X(CHAIN, "chain") /* another chain id */ \
+	X(BLOCK, "block") /* another block at a height, or another past */ \
+	X(ANSWER, "answer") /* another answer to a call */ \
+	X(PROOF, "proof") /* a header, proof or code that does not verify */
+
+enum endpoint_odd {
+#define X(name, label) ENDPOINT_ODD_##name,
+	ENDPOINT_ODD_LIST(X)
+#undef X
+	    ENDPOINT_ODD_KINDS
+};
+const char *endpoint_odd_label(enum endpoint_odd kind);
+
+void endpoints_odd(
+    struct endpoints *es, unsigned i, enum endpoint_odd kind, const char *word);
+
+#define ENDPOINT_LABEL_MAX 64
+struct endpoint_count {
+	char label[ENDPOINT_LABEL_MAX]; /* host:port */
+	uint64_t odd[ENDPOINT_ODD_KINDS];
+};
+/* The counts since endpoints_new; returns how many endpoints there are. */
+unsigned endpoints_counts(struct endpoint_count out[LIMIT_CHAIN_ENDPOINTS],
+    const struct endpoints *es);
+
 #endif
