@@ -70,6 +70,8 @@
 	X(CHAIN_BACKWARDS, "chain_backwards", "Chain view went backwards") \
 	X(CHAIN_WRONG, "chain_wrong", "Wrong chain") \
 	X(CHAIN_ANSWER, "chain_answer", "Chain answer does not parse") \
+	X(CHAIN_PROOF, "chain_proof", "Chain state is not proven") \
+	X(CHAIN_CODE, "chain_code", "The KMS contract's code is not known") \
 	/* The key service */ \
 	X(NOT_READY, "not_ready", "This node is not ready") \
 	X(SELF_DENIED, "self_denied", "This KMS node is not allowed") \

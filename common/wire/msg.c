@@ -290,6 +290,8 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	case REASON_CHAIN_BACKWARDS:
 	case REASON_CHAIN_WRONG:
 	case REASON_CHAIN_ANSWER:
+	case REASON_CHAIN_PROOF:
+	case REASON_CHAIN_CODE:
 	/* Elections pass, and another node may have a quorum behind it. */
 	case REASON_NO_LEADER:
 	case REASON_FENCED:

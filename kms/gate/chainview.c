@@ -10,20 +10,18 @@
 #include "kms/gate/chainhead.h"
 #include "kms/gate/chainview.h"
 #include "kms/gate/endpoints.h"
+#include "kms/gate/witness.h"
 
 /* Clocks of validators and of this machine may differ by this much. */
 #define AHEAD_MAX_S 60
 /* A failed look is not repeated at once by each of many callers. */
 #define RETRY_MS 1000u
-/* Gas of one call: plenty for a policy, little work for an endpoint, and
- * the same everywhere, so that a contract that counts its gas cannot give
- * two endpoints two answers. */
-#define CALL_GAS 10000000u
 /* JSON around the data of an answer; errors carry text as well. */
 #define REPLY_EXTRA 4096u
 
 struct chainview {
 	struct endpoints *es; /* owns */
+	struct witness *witness; /* owns; NULL in mode quorum */
 	struct chainhead_rules rules; /* floor is under the lock */
 	unsigned max_age_s, max_ahead_s;
 	unsigned poll_ms;
@@ -60,7 +58,10 @@ chainview_new(struct chainview **out, const struct chainview_options *o)
 	if ((v = calloc(1, sizeof *v)) == NULL)
 		return ERR_NOMEM;
 	e = endpoints_new(&v->es, o->urls, o->n, o->timeout_ms, o->mono_ms);
+	if (e == ERR_OK && o->proof)
+		e = witness_new(&v->witness, v->es, o->chain_id);
 	if (e != ERR_OK) {
+		endpoints_free(v->es);
 		free(v);
 		return e;
 	}
@@ -87,6 +88,7 @@ chainview_free(struct chainview *v)
 		return;
 	(void)pthread_cond_destroy(&v->looked);
 	(void)pthread_mutex_destroy(&v->lock);
+	witness_free(v->witness);
 	endpoints_free(v->es);
 	free(v);
 }
@@ -118,6 +120,24 @@ check_time(const struct chainview *v, const struct chain_block *b, int64_t now,
 	return ERR_OK;
 }
 
+/* The header of a block that is new, against its hash: number and time are the
+ * endpoints' word until then. */
+static enum err
+check_header(
+    struct chainview *v, const struct chain_block *b, struct refusal *why)
+{
+	struct world *w;
+	enum err e;
+
+	if (v->witness == NULL)
+		return ERR_OK;
+	if ((e = witness_world(v->witness, &w, b, why)) == ERR_OK)
+		world_unref(w);
+	else if (e == ERR_NOMEM)
+		(void)refuse(why, REASON_INTERNAL, "%s", err_text(e));
+	return e == ERR_OK ? ERR_OK : ERR_AGAIN;
+}
+
 static enum err
 look(struct chainview *v, const struct chainhead_rules *rules, int64_t now,
     struct chain_block *out, struct refusal *why)
@@ -132,6 +152,8 @@ look(struct chainview *v, const struct chainhead_rules *rules, int64_t now,
 		e = chainhead_find(&b, v->es, all, rules, why);
 	if (e == ERR_OK)
 		e = check_time(v, &b, now, why);
+	if (e == ERR_OK)
+		e = check_header(v, &b, why);
 	if (e == ERR_OK)
 		*out = b;
 	return e;
@@ -285,7 +307,7 @@ call_params(struct buf *out, const struct chain_block *at,
 	e = buf_printf(out,
 	    "[{\"to\":\"0x%s\",\"gas\":\"0x%x\",\"data\":\"0x%s\"},"
 	    "{\"blockHash\":\"0x%s\",\"requireCanonical\":true}]",
-	    hex_encode(to_hex, to, 20), CALL_GAS, data,
+	    hex_encode(to_hex, to, 20), CHAINVIEW_CALL_GAS, data,
 	    hex_encode(hash, at->hash, sizeof at->hash));
 	free(data);
 	return e;
@@ -365,7 +387,8 @@ static const char *const words[] = { [ANSWER_DATA] = "data",
 	[ANSWER_REVERT] = "revert",
 	[ANSWER_HUGE] = "huge" };
 
-/* Those who answered, and not as endpoint i did. */
+/* Those who answered, and not as endpoint i did: named to the caller, and
+ * counted. */
 static void
 list_odd(char odd[static CHAINVIEW_ODD], const struct chainview *v,
     const struct answers *a, unsigned i)
@@ -374,8 +397,11 @@ list_odd(char odd[static CHAINVIEW_ODD], const struct chainview *v,
 
 	static_assert(sizeof notes.text == CHAINVIEW_ODD, "chainview.h");
 	for (unsigned j = 0; j < endpoints_count(v->es); j++)
-		if (a->kind[j] != ANSWER_NONE && !same_answer(a, i, j))
+		if (a->kind[j] != ANSWER_NONE && !same_answer(a, i, j)) {
 			endpoints_note(&notes, v->es, j, words[a->kind[j]]);
+			endpoints_odd(
+			    v->es, j, ENDPOINT_ODD_ANSWER, words[a->kind[j]]);
+		}
 	memcpy(odd, notes.text, CHAINVIEW_ODD);
 }
 
@@ -411,6 +437,31 @@ judge(struct chainview *v, struct answers *a, struct buf *out, size_t max,
 	return ERR_AGAIN;
 }
 
+static enum err
+call_proven(struct chainview *v, const struct chain_block *at,
+    const uint8_t to[static 20], struct bytes calldata, size_t max,
+    struct buf *out, struct refusal *why)
+{
+	struct witness_call c = {
+		.data = calldata, .gas = CHAINVIEW_CALL_GAS, .max = max
+	};
+
+	memcpy(c.to, to, sizeof c.to);
+	return witness_call(v->witness, at, &c, out, why);
+}
+
+struct witness *
+chainview_witness(struct chainview *v)
+{
+	return v->witness;
+}
+
+unsigned
+chainview_endpoint_counts(struct chainview *v, struct endpoint_count *out)
+{
+	return endpoints_counts(out, v->es);
+}
+
 enum err
 chainview_call_noting(struct chainview *v, const struct chain_block *at,
     const uint8_t to[static 20], struct bytes calldata, size_t max,
@@ -422,6 +473,10 @@ chainview_call_noting(struct chainview *v, const struct chain_block *at,
 	struct answers a = { 0 };
 	enum err e;
 
+	if (v->witness != NULL) {
+		odd[0] = '\0';
+		return call_proven(v, at, to, calldata, max, out, why);
+	}
 	if ((e = call_params(&params, at, to, calldata)) != ERR_OK)
 		goto done;
 	ask_calls(v, &a, set, (char *)params.p, max);

@@ -1,9 +1,13 @@
 /* chainview: the one block at which a key service reads the chain now.
  *
- * m of n endpoints must name the same block, and give the same answer to
- * every call at it.  m is more than half of n, so two answers cannot both
- * win.  What a quorum says is still checked: the chain id, the age of the
- * block against our clock, and that the view never goes back.
+ * m of n endpoints must name the same block.  m is more than half of n, so two
+ * answers cannot both win.  What a quorum says is still checked: the chain id,
+ * the age of the block against our clock, and that the view never goes back.
+ *
+ * Calls at it: in mode quorum m endpoints must give the same answer; in mode
+ * proof no endpoint is asked for one.  The header is recomputed from its
+ * fields, and the contract is executed here over state that is proven to it
+ * (witness.h).
  *
  * Thread-safe; calls block for at most four timeouts.  Every refusal of a
  * view is ERR_AGAIN with one of the CHAIN_ reasons: fail closed, try later. */
@@ -17,6 +21,7 @@
 #include "common/base/reason.h"
 
 struct chainview; /* opaque */
+struct witness;
 
 enum chain_tag {
 	CHAIN_FINALIZED,
@@ -35,6 +40,7 @@ struct chainview_options {
 	unsigned max_ahead_s; /* and this far ahead of our clock; 0: 60 */
 	unsigned poll_ms; /* how long a view is used before we look again */
 	unsigned timeout_ms; /* of one request */
+	bool proof; /* calls are executed here over proven state */
 	uint64_t (*mono_ms)(void); /* clock_mono_ms, or a test's */
 };
 
@@ -72,12 +78,17 @@ void chainview_free(struct chainview *v);
 enum err chainview_get(struct chainview *v, int64_t now,
     struct chain_block *out, struct refusal *why);
 
+/* Gas of one call: plenty for a policy, little work for an endpoint, and
+ * the same everywhere, so that a contract that counts its gas cannot give
+ * two endpoints two answers. */
+#define CHAINVIEW_CALL_GAS 10000000u
+
 /* chainview_call replaces `out` by what the contract returns at `at`.
  *
- * ERR_DENIED: m endpoints agree that there is no such answer:
- *             CONTRACT_OTHER (reverted or ran out of gas; the detail is
- *             one endpoint's text), CHAIN_ANSWER (over `max` bytes)
- * ERR_AGAIN:  CHAIN_UNREACHABLE, CHAIN_DISAGREE */
+ * ERR_DENIED: m endpoints agree, or the execution shows, that there is no such
+ *             answer: CONTRACT_OTHER (reverted or ran out of gas; the detail
+ *             is one endpoint's text), CHAIN_ANSWER (over `max` bytes)
+ * ERR_AGAIN:  CHAIN_UNREACHABLE, CHAIN_DISAGREE, CHAIN_PROOF */
 enum err chainview_call(struct chainview *v, const struct chain_block *at,
     const uint8_t to[static 20], struct bytes calldata, size_t max,
     struct buf *out, struct refusal *why);
@@ -86,10 +97,19 @@ enum err chainview_call(struct chainview *v, const struct chain_block *at,
  * used, "" if there are none; of ERR_AGAIN it says nothing.  Not for contracts
  * of strangers: those can give two honest endpoints two answers. */
 #define CHAINVIEW_ODD 160
+/* In mode proof there is no such list: endpoints_odd names liars. */
 enum err chainview_call_noting(struct chainview *v,
     const struct chain_block *at, const uint8_t to[static 20],
     struct bytes calldata, size_t max, struct buf *out,
     char odd[static CHAINVIEW_ODD], struct refusal *why);
+
+/* The proven state behind the view; NULL in mode quorum.  Lives as long. */
+struct witness *chainview_witness(struct chainview *v);
+
+/* What each endpoint said that cannot be so: see endpoints.h. */
+struct endpoint_count;
+unsigned chainview_endpoint_counts(
+    struct chainview *v, struct endpoint_count *out);
 
 /* The floor is the highest block ever returned or set; the caller keeps it
  * where a restart cannot lose it.  Setting it lower does nothing. */

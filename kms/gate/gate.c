@@ -24,6 +24,7 @@ struct slot {
 struct gate {
 	struct chainview *view; /* borrows */
 	uint8_t contract[20];
+	struct standard *standard; /* owns; NULL: no code is pinned */
 
 	pthread_mutex_t lock; /* for all below */
 	bool have_block;
@@ -51,11 +52,24 @@ gate_new(struct gate **out, struct chainview *view,
 	return ERR_OK;
 }
 
+enum err
+gate_pin(struct gate *g, const struct standard_code *code, unsigned n)
+{
+	struct witness *w = chainview_witness(g->view);
+	enum err e;
+
+	if (w == NULL || g->standard != NULL)
+		return ERR_CONFIG;
+	e = standard_new(&g->standard, w, g->contract, code, n);
+	return e == ERR_LIMIT ? ERR_CONFIG : e;
+}
+
 void
 gate_free(struct gate *g)
 {
 	if (g == NULL)
 		return;
+	standard_free(g->standard);
 	(void)pthread_mutex_destroy(&g->lock);
 	free(g);
 }
@@ -159,6 +173,19 @@ done:
 	return e;
 }
 
+/* From slots if the contracts are known, else by a call. */
+static enum err
+decide(struct gate *g, enum gate_kind kind, const struct chain_block *b,
+    const struct boot_info *bi, struct bytes calldata, struct refusal *why)
+{
+	enum err e = ERR_UNSUPPORTED;
+
+	if (g->standard != NULL)
+		e = kind == GATE_APP ? standard_app(g->standard, b, bi, why)
+				     : standard_kms(g->standard, b, bi, why);
+	return e == ERR_UNSUPPORTED ? ask_contract(g, b, calldata, why) : e;
+}
+
 static void
 count(struct gate *g, enum err e, enum reason code, bool cached)
 {
@@ -192,8 +219,8 @@ gate_ask(struct gate *g, enum gate_kind kind, const struct boot_info *bi,
 	if (e == ERR_OK) {
 		d.cached = cache_get(g, &d.block, key, &e, &reason);
 		if (!d.cached)
-			e = ask_contract(
-			    g, &d.block, buf_view(&calldata), &reason);
+			e = decide(g, kind, &d.block, bi, buf_view(&calldata),
+			    &reason);
 	}
 	if (!d.cached && (e == ERR_OK || e == ERR_DENIED))
 		cache_put(g, &d.block, key, e, &reason);
@@ -216,6 +243,8 @@ call_getter(struct gate *g, const struct chain_block *b, uint32_t selector,
 	struct buf calldata = { 0 };
 	enum err e = appauth_getter(&calldata, selector);
 
+	if (e == ERR_OK && g->standard != NULL)
+		e = standard_check_kms(g->standard, b, why);
 	if (e == ERR_OK)
 		e = chainview_call(g->view, b, g->contract, buf_view(&calldata),
 		    max, answer, why);

@@ -1,7 +1,8 @@
 /* gate: the question "may this CVM have it?", put to the contracts.
  *
  * The answer is that of isAppAllowed or isKmsAllowed of one DstackKms
- * compatible contract at the block that the chain view has pinned.  It is
+ * compatible contract at the block that the chain view has pinned: as its
+ * endpoints agree, or, with a view in mode proof, as proven state has it.  It is
  * kept for that block and forgotten with it.  Contracts behind it belong
  * to anybody: whatever they return, only their own app is refused.
  *
@@ -11,6 +12,7 @@
 
 #include "common/attest/bootinfo.h"
 #include "kms/gate/chainview.h"
+#include "kms/gate/standard.h"
 
 struct gate; /* opaque */
 
@@ -22,6 +24,11 @@ enum gate_kind {
 /* gate_new: `view` is borrowed until gate_free.  ERR_NOMEM. */
 enum err gate_new(struct gate **out, struct chainview *view,
     const uint8_t kms_contract[static 20]);
+/* gate_pin, before the first question and with a view in mode proof: the code
+ * that the KMS contract may run.  What it answers is then computed from its
+ * slots, and a KMS contract of other code is not asked (CHAIN_CODE); see
+ * standard.h.  ERR_CONFIG: a view in mode quorum, or too many. */
+enum err gate_pin(struct gate *g, const struct standard_code *code, unsigned n);
 /* No other thread may be inside any call then; NULL is fine. */
 void gate_free(struct gate *g);
 

@@ -8,7 +8,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/hex.h"
+#include "common/crypto/keccak.h"
 #include "common/eth/abi.h"
+#include "common/eth/rpc.h"
 #include "common/eth/tx.h"
 #include "kms/gate/gate.h"
 #include "tests/lib/onchain.h"
@@ -117,8 +119,34 @@ setup_contracts(void)
 	send(kms, &b);
 }
 
+/* The code at an address, by its hash. */
+static struct standard_code
+code_at(enum standard_role role, const uint8_t address[static 20])
+{
+	struct standard_code c = { .role = role };
+	struct buf code = { 0 };
+	char params[64], hex[41];
+	json_t *text;
+
+	(void)snprintf(params, sizeof params, "[\"0x%s\",\"latest\"]",
+	    hex_encode(hex, address, 20));
+	text = anvil_ask(&a, "eth_getCode", params);
+	cr_assert_eq(rpc_data(&code, 1u << 17, text), ERR_OK);
+	cr_assert_gt(code.len, 1000);
+	keccak256(c.hash, code.p, code.len);
+	buf_fini(&code);
+	json_decref(text);
+	return c;
+}
+
+enum mode {
+	QUORUM, /* what anvil answers */
+	EXECUTED, /* on proven state */
+	PINNED, /* from proven slots */
+};
+
 static bool
-setup(void)
+setup(enum mode mode)
 {
 	struct k256_pub pub;
 	const char *url[1] = { a.url };
@@ -130,6 +158,7 @@ setup(void)
 		.max_age_s = 3600,
 		.poll_ms = 1,
 		.timeout_ms = 30000,
+		.proof = mode != QUORUM,
 		.mono_ms = clock_mono_ms };
 
 	if (!anvil_start(&a))
@@ -143,6 +172,13 @@ setup(void)
 	setup_contracts();
 	cr_assert_eq(chainview_new(&v, &o), ERR_OK);
 	cr_assert_eq(gate_new(&g, v, kms), ERR_OK);
+	if (mode == PINNED) {
+		const struct standard_code codes[] = {
+			code_at(STANDARD_KMS, kms), code_at(STANDARD_APP, app)
+		};
+
+		cr_assert_eq(gate_pin(g, codes, 2), ERR_OK);
+	}
 	return true;
 }
 
@@ -174,13 +210,14 @@ teardown(void)
 
 /* The real contracts refuse with each of their reasons in turn, allow what
  * was registered once that is final, and take it back. */
-Test(gate_live, registered_allowed_revoked, .fini = teardown, .timeout = 120)
+static void
+story(enum mode mode)
 {
 	struct boot_info bi = { .tcb_status = TCB_UP_TO_DATE };
 	struct gate_kms_info info;
 	struct chain_block at;
 
-	if (!setup())
+	if (!setup(mode))
 		cr_skip("no anvil, or contracts not built");
 	memcpy(bi.app_id, app, 20);
 	memcpy(bi.compose_hash, compose, 32);
@@ -211,4 +248,19 @@ Test(gate_live, registered_allowed_revoked, .fini = teardown, .timeout = 120)
 	    gate_kms_info(g, clock_wall_s(), &info, &at, NULL), ERR_OK);
 	cr_assert_eq(info.k256_pub_len, 4);
 	cr_assert_arr_eq(info.ca_pub, "keys", 4);
+}
+
+Test(gate_live, as_anvil_answers, .fini = teardown, .timeout = 120)
+{
+	story(QUORUM);
+}
+
+Test(gate_live, as_it_is_executed, .fini = teardown, .timeout = 120)
+{
+	story(EXECUTED);
+}
+
+Test(gate_live, as_the_slots_are, .fini = teardown, .timeout = 120)
+{
+	story(PINNED);
 }
