@@ -107,6 +107,7 @@ open_chain(struct node *n)
 		.max_ahead_s = c->max_ahead_s,
 		.poll_ms = c->poll_ms,
 		.timeout_ms = c->rpc_timeout_ms,
+		.proof = c->chain_proof,
 		.mono_ms = clock_mono_ms };
 	char *end;
 	enum err e;
@@ -141,7 +142,10 @@ open_chain(struct node *n)
 	if ((e = anchor_new(&n->anchor, &ao)) != ERR_OK ||
 	    (e = open_registry(n, urls)) != ERR_OK)
 		return e;
-	return gate_new(&n->gate, n->view, c->kms_contract);
+	e = gate_new(&n->gate, n->view, c->kms_contract);
+	if (e == ERR_OK && c->n_codes > 0)
+		e = gate_pin(n->gate, c->code, c->n_codes);
+	return e;
 }
 
 static enum err

@@ -224,6 +224,7 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	struct gate_stats gs;
 	struct metrics_cluster mc;
 	struct pccs_stats ps;
+	struct endpoint_count ends[LIMIT_CHAIN_ENDPOINTS];
 	struct metrics_gauges g = {
 		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY &&
 		    cluster_serves(a->o.cluster, NULL) == ERR_OK,
@@ -238,6 +239,8 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		.channel_refusals = cs->refusals,
 		.gate_refusals = gs.by_reason,
 		.cluster = &mc,
+		.endpoint = ends,
+		.n_endpoints = chainview_endpoint_counts(a->o.view, ends),
 	};
 	size_t n = links_peers(cluster_links(a->o.cluster), peer, KMSD_PEERS);
 

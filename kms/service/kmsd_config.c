@@ -19,6 +19,9 @@ struct file_chain {
 	char kms_contract[48];
 	char anchor_contract[48];
 	char registry_contract[48];
+	char mode[16];
+	char code[STANDARD_CODES_MAX][80];
+	unsigned code_count;
 	char block_tag[32];
 	uint32_t max_age_s, max_ahead_s, fence_s, poll_ms, timeout_ms;
 };
@@ -77,6 +80,9 @@ struct file {
 static const cyaml_schema_value_t url_entry = {
 	CYAML_VALUE_STRING(REQ, char, 1, KMSD_URL_MAX - 1),
 };
+static const cyaml_schema_value_t code_entry = {
+	CYAML_VALUE_STRING(REQ, char, 1, 79),
+};
 static const cyaml_schema_value_t status_entry = {
 	CYAML_VALUE_STRING(REQ, char, 1, 47),
 };
@@ -98,6 +104,10 @@ static const cyaml_schema_field_t chain_fields[] = {
 	    "anchor_contract", REQ, struct file_chain, anchor_contract, 1),
 	CYAML_FIELD_STRING(
 	    "registry_contract", OPT, struct file_chain, registry_contract, 1),
+	CYAML_FIELD_STRING("mode", OPT, struct file_chain, mode, 1),
+	/* Empty would read as "nothing" and mean "anything": at least one. */
+	CYAML_FIELD_SEQUENCE("code_hashes", OPT, struct file_chain, code,
+	    &code_entry, 1, STANDARD_CODES_MAX),
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
 	CYAML_FIELD_UINT("max_ahead_s", OPT, struct file_chain, max_ahead_s),
@@ -257,6 +267,24 @@ decode_contracts(struct kmsd_config *c, const struct file_chain *f, char *why)
 }
 
 static enum err
+decode_mode(struct kmsd_config *c, const struct file_chain *f, char *why)
+{
+	c->chain_proof = strcmp(f->mode, "proof") == 0;
+	if (!c->chain_proof && f->mode[0] != '\0' &&
+	    strcmp(f->mode, "quorum") != 0)
+		return bad(why, "chain.mode", "must be quorum or proof");
+	if (!c->chain_proof && f->code_count > 0)
+		return bad(
+		    why, "chain.code_hashes", "goes with chain.mode: proof");
+	for (unsigned i = 0; i < f->code_count; i++)
+		if (standard_code_parse(&c->code[i], f->code[i]) != ERR_OK)
+			return bad(why, "chain.code_hashes",
+			    "must be proxy:, kms: or app:0x and 64 digits");
+	c->n_codes = f->code_count;
+	return ERR_OK;
+}
+
+static enum err
 decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 {
 	enum err e;
@@ -280,7 +308,8 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	if (f->chain_id == 0 || f->chain_id > INT64_MAX)
 		return bad(why, "chain.chain_id", "must be 1 to 2^63-1");
 	c->chain_id = f->chain_id;
-	if ((e = decode_contracts(c, f, why)) != ERR_OK)
+	if ((e = decode_contracts(c, f, why)) != ERR_OK ||
+	    (e = decode_mode(c, f, why)) != ERR_OK)
 		return e;
 	COPY(
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
@@ -419,6 +448,22 @@ kmsd_config_load(
 	return e;
 }
 
+static enum err
+print_mode(struct buf *b, const struct kmsd_config *c)
+{
+	char hex[65];
+	enum err e = buf_printf(
+	    b, "chain.mode: %s\n", c->chain_proof ? "proof" : "quorum");
+
+	if (e == ERR_OK && c->chain_proof && c->n_codes == 0)
+		e = buf_printf(b, "chain.code_hashes: any\n");
+	for (unsigned i = 0; e == ERR_OK && i < c->n_codes; i++)
+		e = buf_printf(b, "chain.code_hashes: %s:0x%s\n",
+		    standard_role_text(c->code[i].role),
+		    hex_encode(hex, c->code[i].hash, 32));
+	return e;
+}
+
 enum err
 kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 {
@@ -461,6 +506,8 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	else if (e == ERR_OK)
 		e = buf_printf(b, "public.listen: %s:%u\n", c->public_host,
 		    c->public_port);
+	if (e == ERR_OK)
+		e = print_mode(b, c);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
 		e = buf_printf(b, "peer: %s\n", c->peer[i]);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)

@@ -11,6 +11,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/yaml.h"
+#include "kms/gate/standard.h"
 
 #define KMSD_VERSION "0.1.0" /* what --version, status and meta say */
 #define KMSD_PATH_MAX 512
@@ -46,6 +47,9 @@ struct kmsd_config {
 	bool has_registry; /* of roots; without, there is epoch 0 alone */
 	uint8_t registry_contract[20]; /* never zero, if there is one */
 	unsigned fence_s; /* older than this, a view of the anchor is none */
+	bool chain_proof; /* mode proof: contracts are executed here */
+	struct standard_code code[STANDARD_CODES_MAX];
+	unsigned n_codes; /* 0: the KMS contract's code is not pinned */
 	char block_tag[32];
 	unsigned max_age_s;
 	unsigned max_ahead_s; /* over 60 in simulators alone */

@@ -250,6 +250,28 @@ render_links(struct page *p, const struct metrics_cluster *c)
 	    c->links_received);
 }
 
+/* A label may be in a URL's own words: quotes and backslashes are no part of a
+ * host's name. */
+static void
+render_endpoints(struct page *p, const struct metrics_gauges *g)
+{
+	head(p, "kms_chain_endpoint_odd_total", "counter",
+	    "What an endpoint said and others, or proofs, say otherwise.");
+	for (unsigned i = 0; i < g->n_endpoints; i++) {
+		const struct endpoint_count *n = &g->endpoint[i];
+
+		if (strpbrk(n->label, "\"\\\n") != NULL)
+			continue;
+		for (unsigned k = 0; p->e == ERR_OK && k < ENDPOINT_ODD_KINDS;
+		     k++)
+			p->e = buf_printf(p->out,
+			    "kms_chain_endpoint_odd_total{endpoint=\"%s\","
+			    "what=\"%s\"} %" PRIu64 "\n",
+			    n->label, endpoint_odd_label((enum endpoint_odd)k),
+			    n->odd[k]);
+	}
+}
+
 enum err
 metrics_render(
     struct buf *out, const struct metrics *m, const struct metrics_gauges *g)
@@ -312,6 +334,7 @@ metrics_render(
 	counter(&p, "kms_tainted_total",
 	    "Keys and certificates given from a tainted epoch.",
 	    atomic_load(&m->tainted));
+	render_endpoints(&p, g);
 	if (g->cluster != NULL) {
 		render_log(&p, g->cluster);
 		render_trust(&p, g->cluster);

@@ -10,6 +10,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/reason.h"
+#include "kms/gate/endpoints.h"
 #include "kms/state/ledger.h"
 
 enum request_kind {
@@ -74,6 +75,8 @@ struct metrics_gauges {
 	const uint64_t *channel_refusals;
 	const uint64_t *gate_refusals;
 	const struct metrics_cluster *cluster;
+	const struct endpoint_count *endpoint; /* of the chain: n_endpoints */
+	unsigned n_endpoints;
 };
 
 enum err metrics_render(

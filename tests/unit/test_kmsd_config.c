@@ -53,6 +53,8 @@ load_with(struct kmsd_config *c, const char *from, const char *to, char *why)
 	"# registry_contract: \"0x0000000000000000000000000000000000000003\""
 #define PPIDS "# allow_ppid: [\"" PPID "\"]"
 
+#define HASH "00000000000000000000000000000000000000000000000000000000000000a1"
+
 /* Every bad value is refused with words that name the key or the line. */
 Test(kmsd_config, refusals)
 {
@@ -100,6 +102,20 @@ Test(kmsd_config, refusals)
 		    "'0x0000000000000000000000000000000000000000'",
 		    "registry_contract" },
 		{ REGISTRY, "registry: '0x03'", "registry" },
+		{ "mode: proof", "mode: both", "chain.mode" },
+		{ "mode: proof", "mode: ''", "mode" },
+		{ "mode: proof", "code_hashes: ['kms:0x" HASH "']",
+		    "goes with" },
+		{ "mode: proof", "mode: proof\n  code_hashes: []",
+		    "Insufficient entries" },
+		{ "mode: proof", "mode: proof\n  code_hashes: ['" HASH "']",
+		    "code_hashes" },
+		{ "mode: proof",
+		    "mode: proof\n  code_hashes: ['kms:0x" HASH "0']",
+		    "code_hashes" },
+		{ "mode: proof",
+		    "mode: proof\n  code_hashes: ['km:0x" HASH "']",
+		    "code_hashes" },
 		{ "simulated: false", "simulated: true", "tee" },
 		{ "poll_ms: 4000", "max_ahead_s: 61", "max_ahead_s" },
 		{ "# allow_status: [SWHardeningNeeded]",
@@ -236,4 +252,32 @@ Test(kmsd_config, policy)
 	cr_assert(c.policy.status[TCB_OUT_OF_DATE]);
 	cr_assert_eq(c.n_pccs, 2);
 	cr_assert_str_eq(c.pccs_url[1], "https://b.example");
+}
+
+/* Without a mode it is a quorum's; code is of one role each. */
+Test(kmsd_config, chain_mode)
+{
+	static struct kmsd_config c;
+	struct buf shown = { 0 };
+	char why[YAML_WHY_MAX];
+
+	cr_assert_eq(
+	    load_with(&c, "  mode: proof", "", why), ERR_OK, "%s", why);
+	cr_assert(!c.chain_proof);
+	cr_assert_eq(load_with(&c, "mode: proof",
+			 "mode: proof\n  code_hashes: ['proxy:" HASH
+			 "', 'kms:0x" HASH "', 'app:0x" HASH "']",
+			 why),
+	    ERR_OK, "%s", why);
+	cr_assert(c.chain_proof);
+	cr_assert_eq(c.n_codes, 3);
+	cr_assert_eq(c.code[0].role, STANDARD_PROXY);
+	cr_assert_eq(c.code[1].role, STANDARD_KMS);
+	cr_assert_eq(c.code[2].role, STANDARD_APP);
+	cr_assert_eq(c.code[2].hash[31], 0xa1);
+	cr_assert_eq(kmsd_config_print(&shown, &c), ERR_OK);
+	cr_assert_not_null(
+	    strstr((char *)shown.p, "chain.code_hashes: app:0x" HASH "\n"));
+	cr_assert_not_null(strstr((char *)shown.p, "chain.mode: proof\n"));
+	buf_fini(&shown);
 }

@@ -243,3 +243,21 @@ Test(metrics, values)
 	has("kms_disk_failed 1");
 	has("kms_self_denied 1");
 }
+
+/* Each endpoint of the chain has its counts; a name that would break the page
+ * is left out. */
+Test(metrics, endpoints)
+{
+	const struct endpoint_count ends[] = {
+		{ .label = "127.0.0.1:8545", .odd = { 1, 2, 3, 4 } },
+		{ .label = "rpc\"x" },
+	};
+
+	g.endpoint = ends;
+	g.n_endpoints = 2;
+	has("kms_chain_endpoint_odd_total{endpoint=\"127.0.0.1:8545\","
+	    "what=\"answer\"} 3");
+	has("kms_chain_endpoint_odd_total{endpoint=\"127.0.0.1:8545\","
+	    "what=\"proof\"} 4");
+	cr_assert_null(strstr(render(), "rpc"));
+}
