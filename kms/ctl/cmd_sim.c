@@ -68,6 +68,15 @@ bad:
 	    LAB_MEMBERS_MAX);
 }
 
+static enum ctl_exit
+mode_from(struct lab *l, const struct ctl *c, const char *text)
+{
+	l->proof = text == NULL || strcmp(text, "proof") == 0;
+	return l->proof || strcmp(text, "quorum") == 0
+	    ? CTL_OK
+	    : ctl_fail(c, CTL_USAGE, "--chain-mode: proof or quorum");
+}
+
 static json_t *
 council_json(const struct lab *l)
 {
@@ -134,6 +143,8 @@ run_init(struct ctl *c, const struct args *a)
 		return rc;
 	if (lab_new(&l, a->pos[0], why) != ERR_OK)
 		return ctl_fail(c, CTL_USAGE, "%s", why);
+	if ((rc = mode_from(l, c, args_get(a, "chain-mode"))) != CTL_OK)
+		goto done;
 	if (args_has(a, "council") &&
 	    (rc = council_from(l, c, args_get(a, "council"))) != CTL_OK)
 		goto done;
@@ -442,6 +453,7 @@ static const struct args_option options_init[] = {
 	{ "nodes", "N", "KMS nodes (default 3)" },
 	{ "hosts", "A,B", "more simulated machines" },
 	{ "council", "N:K", "K of N decide about roots, by a registry" },
+	{ "chain-mode", "MODE", "how nodes read it: proof (default), quorum" },
 	{ "force", NULL, "replace a cluster that is there" },
 	{ NULL, NULL, NULL },
 };

@@ -272,6 +272,17 @@ read_council(struct lab *l, const json_t *v)
 	return ERR_OK;
 }
 
+/* Absent: quorum, as it was before there was a choice. */
+static enum err
+read_mode(struct lab *l, const json_t *v)
+{
+	const char *mode = "quorum";
+	enum err e = json_get_str(&mode, v, "chain_mode");
+
+	l->proof = strcmp(mode, "proof") == 0;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
 static enum err
 read_lab(struct lab *l, const json_t *v)
 {
@@ -286,6 +297,7 @@ read_lab(struct lab *l, const json_t *v)
 		ERR_OK ||
 	    (e = json_get_hex(l->kms, 20, v, "kms_contract")) != ERR_OK ||
 	    (e = json_get_hex(l->anchor, 20, v, "anchor_contract")) != ERR_OK ||
+	    (e = read_mode(l, v)) != ERR_OK ||
 	    (e = read_council(l, json_object_get(v, "council"))) != ERR_OK)
 		return e;
 	if (json_array_size(nodes) > LAB_NODES_MAX ||
@@ -385,11 +397,13 @@ lab_save(const struct lab *l)
 		}
 		(void)json_array_append_new(apps, row);
 	}
-	v = json_pack("{s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "chain_id",
-	    (json_int_t)l->chain_id, "rpc_port", (int)l->rpc_port, "pccs_port",
-	    (int)l->pccs_port, "operator", hex_text(l->operator_address, 20),
-	    "kms_contract", hex_text(l->kms, 20), "anchor_contract",
-	    hex_text(l->anchor, 20), "nodes", nodes, "apps", apps);
+	v = json_pack("{s:I, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o}",
+	    "chain_id", (json_int_t)l->chain_id, "chain_mode",
+	    l->proof ? "proof" : "quorum", "rpc_port", (int)l->rpc_port,
+	    "pccs_port", (int)l->pccs_port, "operator",
+	    hex_text(l->operator_address, 20), "kms_contract",
+	    hex_text(l->kms, 20), "anchor_contract", hex_text(l->anchor, 20),
+	    "nodes", nodes, "apps", apps);
 	if (l->n_members > 0)
 		(void)json_object_set_new(v, "council",
 		    json_pack("{s:i, s:i, s:o, s:o}", "members",

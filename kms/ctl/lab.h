@@ -59,6 +59,7 @@ struct lab {
 	/* Of n_members, k decide; 0: neither council nor registry. */
 	unsigned n_members, k_members;
 	uint8_t council[20], registry[20];
+	bool proof; /* nodes execute contracts over proven state */
 	struct lab_node node[LAB_NODES_MAX];
 	unsigned n_nodes;
 	struct lab_app app[LAB_APPS_MAX];

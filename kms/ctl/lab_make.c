@@ -255,6 +255,7 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	    "  kms_contract: '0x%s'\n"
 	    "  anchor_contract: '0x%s'\n"
 	    "%s"
+	    "  mode: %s\n"
 	    "  block_tag: finalized\n"
 	    "  max_age_s: 60\n"
 	    "  fence_s: 9\n"
@@ -269,7 +270,8 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	    "  insecure_simulated_root: '%s/sim-root.der'\n",
 	    w->slot, n->listen_port, n->admin_port, dir,
 	    w->genesis ? "true" : "false", rpc, l->chain_id, kms, anchor,
-	    registry, l->dir, n->host, l->dir, n->image, l->dir, pccs, l->dir);
+	    registry, l->proof ? "proof" : "quorum", l->dir, n->host, l->dir,
+	    n->image, l->dir, pccs, l->dir);
 	if (e == ERR_OK && n->public_port != 0)
 		e = buf_printf(
 		    &y, "public:\n  listen: '127.0.0.1:%u'\n", n->public_port);

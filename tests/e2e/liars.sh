@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Goal of this test: what endpoints of the chain say that is not so changes
-# nothing (raft-nng-rollback.md T13).  Each node asks three, two must agree.
+# nothing (raft-nng-rollback.md T13).  In mode quorum each node asks three, two
+# must agree; liars_proof.sh is about mode proof.
 # One that lies is named in the log, and that is all; two that do not agree, or
 # that agree on what is old, are silence in time, and the cluster goes on when
 # they are honest again.  Two that tell the same lie are the quorum that nodes
-# trust: whatever they say, nobody is told a false count or given a key that the
+# trust in that mode: whatever they say, nobody is told a false count or given a key that the
 # contract took back.
 . "$(dirname -- "$0")/witness.sh"
 
-quiet "$kmsctl" sim init "$c"
+quiet "$kmsctl" sim init "$c" --chain-mode quorum
 rpc=$(jq -r .rpc_port "$c/sim.json")
 ports=()
 for _ in 1 2 3; do ports+=("$(free_port)"); done
