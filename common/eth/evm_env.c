@@ -213,22 +213,26 @@ is_zero(const uint8_t v[static 32])
 	return memcmp(v, none, sizeof none) == 0;
 }
 
-/* EIP-1052, and EIP-161 for what is empty. */
+/* EIP-1052, and EIP-161 for what is empty.  Who sends a transaction is not:
+ * his nonce is one higher while it runs. */
 OP(extcodehash)
 {
 	struct evm_account a;
 	uint8_t address[20];
 	enum evm_step step = touch(r, f, address);
+	bool sender, bare;
 
 	if (step == EVM_STEP_NEXT)
 		step = evm_frame_account(r, &a, address);
 	if (step != EVM_STEP_NEXT)
 		return step;
-	if (!a.exists ||
-	    (a.nonce == 0 && is_zero(a.balance) &&
-		memcmp(a.code_hash, no_code, sizeof no_code) == 0))
+	sender = memcmp(address, r->call->from, sizeof address) == 0;
+	bare = !a.exists || memcmp(a.code_hash, no_code, 32) == 0;
+	if (!bare)
+		return push(f, a.code_hash, sizeof a.code_hash);
+	if (!sender && (!a.exists || (a.nonce == 0 && is_zero(a.balance))))
 		return push_u64(f, 0);
-	return push(f, a.code_hash, sizeof a.code_hash);
+	return push(f, no_code, sizeof no_code);
 }
 
 OP(blockhash)

@@ -323,6 +323,11 @@ Test(evm, hash_of_code)
 	returns(text,
 	    "000000000000000000000000000000000000000000000000000000000000000"
 	    "0");
+	/* The sender has a nonce, also one that is not there. */
+	memcpy(call.from, other, sizeof call.from);
+	returns(text,
+	    "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a47"
+	    "0");
 }
 
 Test(evm, ends)
