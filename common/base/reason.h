@@ -72,6 +72,8 @@
 	X(CHAIN_ANSWER, "chain_answer", "Chain answer does not parse") \
 	X(CHAIN_PROOF, "chain_proof", "Chain state is not proven") \
 	X(CHAIN_CODE, "chain_code", "The KMS contract's code is not known") \
+	X(CHAIN_LEASE, "chain_lease", \
+	    "This node has not checked in on chain lately") \
 	/* The key service */ \
 	X(NOT_READY, "not_ready", "This node is not ready") \
 	X(SELF_DENIED, "self_denied", "This KMS node is not allowed") \

@@ -292,6 +292,7 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	case REASON_CHAIN_ANSWER:
 	case REASON_CHAIN_PROOF:
 	case REASON_CHAIN_CODE:
+	case REASON_CHAIN_LEASE:
 	/* Elections pass, and another node may have a quorum behind it. */
 	case REASON_NO_LEADER:
 	case REASON_FENCED:

@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
 import {Vm} from "forge-std/Vm.sol";
+import {CheckIn} from "../src/CheckIn.sol";
 import {ClusterAnchor} from "../src/ClusterAnchor.sol";
 import {DstackApp} from "../src/DstackApp.sol";
 import {DstackKms} from "../src/DstackKms.sol";
@@ -10,9 +11,9 @@ import {EpochVerifier} from "../src/EpochVerifier.sol";
 import {OperatorCouncil} from "../src/OperatorCouncil.sol";
 import {RootRegistry} from "../src/RootRegistry.sol";
 
-/// Puts a new KMS and its cluster's anchor on a chain, and says where; with
-/// members for a council also that, and a registry of roots under it.
-/// tools/deploy runs it.
+/// Puts a new KMS, its cluster's anchor and where its nodes check in on a
+/// chain, and says where; with members for a council also that, and a registry
+/// of roots under it.  tools/deploy runs it.
 ///
 ///   DEPLOY_KEY          private key that pays for it
 ///   DEPLOY_OWNER        who shall own both contracts (default: the payer)
@@ -54,6 +55,7 @@ contract Deploy {
             )
         );
         ClusterAnchor anchor = new ClusterAnchor(owner, address(kms), wait);
+        CheckIn checkIn = new CheckIn();
         _govern(kms, anchor, payer == owner);
         vm.stopBroadcast();
 
@@ -69,6 +71,7 @@ contract Deploy {
         vm.serializeAddress(doc, "kmsImplementation", kmsImplementation);
         vm.serializeAddress(doc, "appImplementation", appImplementation);
         vm.serializeAddress(doc, "anchor", address(anchor));
+        vm.serializeAddress(doc, "checkIn", address(checkIn));
         vm.writeJson(vm.serializeAddress(doc, "kms", address(kms)), out);
     }
 

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {Deploy} from "../script/Deploy.s.sol";
+import {CheckIn} from "../src/CheckIn.sol";
 import {ClusterAnchor} from "../src/ClusterAnchor.sol";
 import {DstackKms} from "../src/DstackKms.sol";
 import {EpochVerifier} from "../src/EpochVerifier.sol";
@@ -40,6 +41,9 @@ contract DeployTest is KmsTest {
         assertEq(anchor.kms(), address(made));
         assertEq(anchor.wait(), 77);
         assertEq(anchor.state().point.generation, 0);
+        CheckIn checkIn = CheckIn(vm.parseJsonAddress(doc, ".checkIn"));
+        checkIn.checkIn(COMPOSE);
+        assertEq(checkIn.at(COMPOSE), block.timestamp);
         made.deployAndRegisterApp(dev, true, true, false, DEVICE, COMPOSE);
     }
 

@@ -187,6 +187,7 @@ on_watch(uv_timer_t *t)
 		c->o.on_halt(c->o.cookie, HALT_DISK);
 		return;
 	}
+	leaserun_tick(c);
 	watch_begin(c);
 }
 
@@ -196,7 +197,8 @@ on_message(void *cookie, const struct member *from, struct bytes bytes)
 	struct core_event e = { .kind = CORE_MESSAGE,
 		.message = { .from = from, .bytes = bytes } };
 
-	cluster_event(cookie, &e);
+	if (!leaserun_message(cookie, from, bytes))
+		cluster_event(cookie, &e);
 }
 
 void
@@ -367,8 +369,9 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 	memcpy(c->self.incarnation, incarnation_id(o->incarnation),
 	    INCARNATION_ID_LEN);
 	c->ticket = calloc(CLUSTER_TICKETS, sizeof *c->ticket);
-	if (c->ticket == NULL || (e = keystore_new(c)) != ERR_OK ||
-	    (e = open_core(c)) != ERR_OK || (e = load_disk(c)) != ERR_OK) {
+	if (c->ticket == NULL || (e = leaserun_new(c)) != ERR_OK ||
+	    (e = keystore_new(c)) != ERR_OK || (e = open_core(c)) != ERR_OK ||
+	    (e = load_disk(c)) != ERR_OK) {
 		cluster_free(c);
 		return e;
 	}
@@ -407,8 +410,8 @@ cluster_maybe_done(struct cluster *c)
 	void (*done)(void *) = c->done;
 
 	if (!c->stopping || c->open_handles > 0 || c->watch != NULL ||
-	    c->handover != NULL || c->chain != NULL || rotate_busy(c) ||
-	    done == NULL)
+	    c->handover != NULL || c->chain != NULL || c->posting != NULL ||
+	    rotate_busy(c) || done == NULL)
 		return;
 	c->done = NULL;
 	done(c->done_cookie);
@@ -461,6 +464,7 @@ cluster_free(struct cluster *c)
 	core_free(c->core);
 	disklog_boot_fini(&c->disk);
 	rotate_free(c);
+	leaserun_free(c);
 	keystore_free(c);
 	free(c->ticket);
 	free(c);

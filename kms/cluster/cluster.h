@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "kms/cluster/core.h"
+#include "kms/cluster/lease.h"
 #include "kms/cluster/links.h"
 #include "kms/gate/gate.h"
 #include "kms/gate/registry.h"
@@ -77,6 +78,20 @@ const struct core *cluster_core(const struct cluster *c);
 struct links *cluster_links(const struct cluster *c);
 /* ERR_OK: an answer that rests on this node's state may leave now. */
 enum err cluster_serves(const struct cluster *c, struct refusal *why);
+
+/* cluster_may_release: keys that the chain allowed at block `number` may leave
+ * now, as far as this node's lease goes (lease.h).  Counts them.  ERR_OK
+ * where nodes need none; ERR_DENIED: CHAIN_LEASE. */
+enum err cluster_may_release(
+    struct cluster *c, uint64_t number, struct refusal *why);
+/* For operators; false: nodes need none. */
+struct cluster_lease {
+	struct lease_status s;
+	uint8_t contract[20];
+	struct refusal why; /* what it is refused for now, or NONE */
+	enum reason error; /* of the last look or post */
+};
+bool cluster_lease(const struct cluster *c, struct cluster_lease *out);
 
 /* What came of a command or a read. */
 struct cluster_outcome {

@@ -7,12 +7,14 @@
  *   rotate.c    making roots, saying things to the registry, on workers
  *   handover.c  asking other members for wrapping keys, on a worker
  *   floorsync.c floors that all nodes share
+ *   leaserun.c  the lease: numbers, batches, what the chain says of them
  *   keystore.c  wrapping keys: unwrapping roots, keeping them sealed */
 #ifndef KMS_CLUSTER_CLUSTER_INT_H
 #define KMS_CLUSTER_CLUSTER_INT_H
 
 #include "kms/cluster/cluster.h"
 #include "kms/cluster/disklog.h"
+#include "kms/cluster/lease.h"
 #include "kms/gate/registry.h"
 #include "kms/keys/wrap.h"
 
@@ -44,6 +46,13 @@ struct watch {
 	struct refusal registry_why;
 	bool has_root_info, chain_has_root;
 	uint8_t chain_root[33];
+	/* Batches to look for, unless this block was looked at. */
+	uint8_t batch[LEASE_LOOKS][32];
+	unsigned n_batches;
+	uint64_t looked_at;
+	bool has_checkin;
+	struct checkin_found checkin;
+	struct refusal checkin_why;
 	struct refusal why;
 	struct epoch_roots *made; /* owns */
 	struct wrap_key made_key;
@@ -66,6 +75,16 @@ struct chain_write {
 	uv_work_t work;
 	struct cluster *c;
 	struct anchor_write w;
+	struct k256_secret key; /* wiped with it */
+	struct refusal why;
+	enum err err;
+};
+
+/* A batch on its way to the chain. */
+struct checkin_post {
+	uv_work_t work;
+	struct cluster *c;
+	struct lease_batch batch;
 	struct k256_secret key; /* wiped with it */
 	struct refusal why;
 	enum err err;
@@ -116,6 +135,12 @@ struct cluster {
 	uint64_t next_handover_ms, handover_wait_ms;
 	uint64_t handover_of; /* the newest roots that it was begun for */
 	uint64_t floor_at_ms; /* when a floor was last proposed */
+	struct checkin *checkin; /* own, both; NULL: nodes need no lease */
+	struct lease *lease;
+	struct checkin_post *posting; /* owns: under way */
+	uint64_t lease_looked; /* at which block batches were looked for */
+	enum reason lease_told; /* how the lease was, last logged */
+	enum reason lease_error; /* of the last look, or of the last post */
 
 	struct ticket {
 		uint64_t number; /* 0: free */
@@ -157,6 +182,17 @@ void handover_begin(struct cluster *c);
 /* floorsync.c */
 void floorsync_adopt(struct cluster *c);
 void floorsync_propose(struct cluster *c);
+
+/* leaserun.c */
+enum err leaserun_new(struct cluster *c);
+void leaserun_free(struct cluster *c);
+void leaserun_tick(struct cluster *c);
+/* False: it is none of the lease's messages. */
+bool leaserun_message(
+    struct cluster *c, const struct member *from, struct bytes bytes);
+void leaserun_list(struct cluster *c, struct watch *w); /* on the loop */
+void leaserun_look(struct watch *w, int64_t now); /* on the worker */
+void leaserun_seen(struct cluster *c, const struct watch *w);
 
 /* rotate.c: the core's CORE_MAKE_ROOTS and CORE_REGISTRY_WRITE, an EPOCH
  * command that was applied, and the end. */

@@ -149,7 +149,10 @@ after(uv_work_t *work, int status)
 			log_event(
 			    LOG_INFO, "keys_received", log_u64("epoch", i));
 		}
-	c->handover_wait_ms = any ? RETRY_MS : 2 * c->handover_wait_ms;
+	/* Who waits for its lease will have it in a few blocks. */
+	c->handover_wait_ms = any || h->why.code == REASON_CHAIN_LEASE
+	    ? RETRY_MS
+	    : 2 * c->handover_wait_ms;
 	if (c->handover_wait_ms > RETRY_MAX_MS)
 		c->handover_wait_ms = RETRY_MAX_MS;
 	c->next_handover_ms = clock_boot_ms() + c->handover_wait_ms;

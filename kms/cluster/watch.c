@@ -92,6 +92,8 @@ run(uv_work_t *work)
 	w->has_anchor = anchor_read_noting(c->o.anchor, now, &w->anchor, w->odd,
 			    &w->why) == ERR_OK &&
 	    fence_fits(w) == ERR_OK;
+	if (w->has_anchor)
+		leaserun_look(w, now);
 	if (!w->has_anchor || read_root(w, now) != ERR_OK)
 		return;
 	w->has_registry = c->o.registry != NULL &&
@@ -251,6 +253,7 @@ apply_outcome(struct cluster *c, struct watch *w)
 		tell_outvoted(c, w);
 	if (w->has_anchor)
 		memcpy(c->signer, w->anchor.signer, sizeof c->signer);
+	leaserun_seen(c, w);
 	if (w->has_anchor && c->booted) {
 		c->info.anchor_read = clock_wall_s();
 		e.anchor.view = &w->anchor;
@@ -361,6 +364,7 @@ watch_begin(struct cluster *c)
 	w->work.data = w;
 	w->may_make = c->o.cfg->genesis && !c->made;
 	list_peers(c, w);
+	leaserun_list(c, w);
 	if (uv_queue_work(c->o.loop, &w->work, run, after) == 0)
 		c->watch = w;
 	else

@@ -300,6 +300,10 @@ read_lab(struct lab *l, const json_t *v)
 	    (e = read_mode(l, v)) != ERR_OK ||
 	    (e = read_council(l, json_object_get(v, "council"))) != ERR_OK)
 		return e;
+	l->has_checkin = json_object_get(v, "checkin_contract") != NULL;
+	if (l->has_checkin &&
+	    (e = json_get_hex(l->checkin, 20, v, "checkin_contract")) != ERR_OK)
+		return e;
 	if (json_array_size(nodes) > LAB_NODES_MAX ||
 	    json_array_size(apps) > LAB_APPS_MAX)
 		return ERR_LIMIT;
@@ -404,6 +408,9 @@ lab_save(const struct lab *l)
 	    hex_text(l->operator_address, 20), "kms_contract",
 	    hex_text(l->kms, 20), "anchor_contract", hex_text(l->anchor, 20),
 	    "nodes", nodes, "apps", apps);
+	if (l->has_checkin)
+		(void)json_object_set_new(
+		    v, "checkin_contract", hex_text(l->checkin, 20));
 	if (l->n_members > 0)
 		(void)json_object_set_new(v, "council",
 		    json_pack("{s:i, s:i, s:o, s:o}", "members",

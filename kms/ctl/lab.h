@@ -56,6 +56,8 @@ struct lab {
 	uint8_t operator_address[20];
 	uint8_t kms[20]; /* the contracts: known before they are there */
 	uint8_t anchor[20];
+	bool has_checkin; /* folders of an earlier version have none */
+	uint8_t checkin[20];
 	/* Of n_members, k decide; 0: neither council nor registry. */
 	unsigned n_members, k_members;
 	uint8_t council[20], registry[20];

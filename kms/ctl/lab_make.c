@@ -16,11 +16,12 @@
 #include "node/tee/simpki.h"
 
 /* tools/deploy makes the app's implementation, the KMS's and its proxy, the
- * anchor, and, if asked to, a council and a registry. */
+ * anchor, where nodes check in, and, if asked to, a council and a registry. */
 #define PROXY_NONCE 2
 #define ANCHOR_NONCE 3
-#define COUNCIL_NONCE 4
-#define REGISTRY_NONCE 5
+#define CHECKIN_NONCE 4
+#define COUNCIL_NONCE 5
+#define REGISTRY_NONCE 6
 /* `sim time` moves the chain's clock, but not the machine's. */
 #define AHEAD_S (3u * 365 * 86400)
 
@@ -104,6 +105,10 @@ make_operator(struct lab *l)
 	if (e == ERR_OK)
 		e = created_address(
 		    l->anchor, l->operator_address, ANCHOR_NONCE);
+	if (e == ERR_OK)
+		e = created_address(
+		    l->checkin, l->operator_address, CHECKIN_NONCE);
+	l->has_checkin = e == ERR_OK;
 	return e;
 }
 
@@ -275,6 +280,13 @@ lab_write_node(const struct lab *l, const struct lab_node *n,
 	if (e == ERR_OK && n->public_port != 0)
 		e = buf_printf(
 		    &y, "public:\n  listen: '127.0.0.1:%u'\n", n->public_port);
+	if (e == ERR_OK && l->has_checkin)
+		e = buf_printf(&y,
+		    "checkin:\n"
+		    "  contract: '0x%s'\n"
+		    "  period_s: 60\n"
+		    "  lease_s: 900\n",
+		    hex_encode(kms, l->checkin, 20));
 	if (e == ERR_OK && w->snapshot_every != 0)
 		e = buf_printf(&y, "snapshot_every: %u\n", w->snapshot_every);
 	if (e == ERR_OK)

@@ -162,7 +162,7 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 {
 	struct buf text = { 0 };
 	json_t *v = NULL;
-	uint8_t kms[20], anchor[20], council[20], registry[20];
+	uint8_t kms[20], anchor[20], checkin[20], council[20], registry[20];
 	bool same;
 	enum err e = file_read(&text, path, LIMIT_CONFIG_FILE);
 
@@ -173,6 +173,8 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 		e = json_get_hex(kms, 20, v, "kms");
 	if (e == ERR_OK)
 		e = json_get_hex(anchor, 20, v, "anchor");
+	if (e == ERR_OK && l->has_checkin)
+		e = json_get_hex(checkin, 20, v, "checkIn");
 	if (e == ERR_OK && l->n_members > 0)
 		e = json_get_hex(council, 20, v, "council");
 	if (e == ERR_OK && l->n_members > 0)
@@ -183,6 +185,7 @@ check_deployment(const struct ctl *c, const struct lab *l, const char *path)
 		return ctl_fail(c, CTL_FAILED, "%s: %s", path, err_text(e));
 	same = memcmp(kms, l->kms, 20) == 0 &&
 	    memcmp(anchor, l->anchor, 20) == 0 &&
+	    (!l->has_checkin || memcmp(checkin, l->checkin, 20) == 0) &&
 	    (l->n_members == 0 ||
 		(memcmp(council, l->council, 20) == 0 &&
 		    memcmp(registry, l->registry, 20) == 0));

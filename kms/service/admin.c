@@ -14,6 +14,7 @@
 #include "kms/service/epochpage.h"
 #include "kms/service/floors.h"
 #include "kms/service/genesispage.h"
+#include "kms/service/leasepage.h"
 #include "kms/service/selfpage.h"
 
 #define RENDER_MS 500
@@ -45,7 +46,7 @@ struct admin {
 	pthread_mutex_t lock; /* of the pages */
 	struct buf status, metrics, genesis;
 	uint64_t rendered_ms; /* on the clock that no freeze stops */
-	bool ready;
+	const char *obstacle; /* to giving keys; NULL: none */
 	uint8_t digest[32];
 	uint64_t digest_index, digest_ms;
 	/* Asked for by an operator, on a handler's thread. */
@@ -54,13 +55,31 @@ struct admin {
 
 /* ---- pages, rendered on the loop ---- */
 
-/* Waiting for the contract is told once /genesis can be read, too. */
-static enum cluster_phase
+/* Waiting for the contract is told once /genesis can be read, too; and who has
+ * everything but a first lease gives no keys yet. */
+static const char *
 shown_phase(const struct admin *a)
 {
 	enum cluster_phase p = cluster_phase(a->o.cluster);
 
-	return p == PHASE_GENESIS && !a->has_genesis ? PHASE_STARTING : p;
+	if (p == PHASE_READY && leasepage_waits(a->o.cluster))
+		return "checkin";
+	return cluster_phase_text(
+	    p == PHASE_GENESIS && !a->has_genesis ? PHASE_STARTING : p);
+}
+
+/* What stands in the way of giving keys, in a few words; NULL: nothing.  It
+ * may be cut off, and serve nobody. */
+static const char *
+obstacle(const struct admin *a)
+{
+	if (cluster_phase(a->o.cluster) != PHASE_READY)
+		return "phase";
+	if (cluster_serves(a->o.cluster, NULL) != ERR_OK)
+		return "no quorum";
+	if (!leasepage_good(a->o.cluster))
+		return "no lease";
+	return a->look.has_allowed && a->look.allowed ? NULL : "not allowed";
 }
 
 static enum err
@@ -164,8 +183,7 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	look_at_digest(a);
 	if ((e = json_set_str(root, "version", KMSD_VERSION)) != ERR_OK ||
 	    (e = json_set_str(root, "slot", a->o.cfg->slot)) != ERR_OK ||
-	    (e = json_set_str(root, "phase",
-		 cluster_phase_text(shown_phase(a)))) != ERR_OK ||
+	    (e = json_set_str(root, "phase", shown_phase(a))) != ERR_OK ||
 	    (e = json_set_hex(root, "incarnation",
 		 core_self(cluster_core(a->o.cluster))->incarnation, 32)) !=
 		ERR_OK ||
@@ -227,7 +245,8 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 	struct endpoint_count ends[LIMIT_CHAIN_ENDPOINTS];
 	struct metrics_gauges g = {
 		.phase_ready = cluster_phase(a->o.cluster) == PHASE_READY &&
-		    cluster_serves(a->o.cluster, NULL) == ERR_OK,
+		    cluster_serves(a->o.cluster, NULL) == ERR_OK &&
+		    leasepage_good(a->o.cluster),
 		.chain_block = l->has_block ? l->block.number : 0,
 		.chain_age_s = l->has_block
 		    ? clock_wall_s() - (int64_t)l->block.timestamp
@@ -283,10 +302,7 @@ publish(struct admin *a)
 		if (!a->working)
 			a->genesis = genesis;
 		a->rendered_ms = clock_boot_ms();
-		/* It may be cut off, and serve nobody. */
-		a->ready = cluster_phase(a->o.cluster) == PHASE_READY &&
-		    cluster_serves(a->o.cluster, NULL) == ERR_OK &&
-		    a->look.has_allowed && a->look.allowed;
+		a->obstacle = obstacle(a);
 		(void)pthread_mutex_unlock(&a->lock);
 		status = old[0];
 		metrics = old[1];
@@ -407,7 +423,7 @@ static void
 on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 {
 	struct admin *a = cookie;
-	bool ready;
+	const char *no;
 
 	if (strcmp(rq->method, "POST") == 0) {
 		on_post(a, rq, rp);
@@ -432,12 +448,12 @@ on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 		(void)!buf_printf(&rp->body, "ok\n");
 	} else if (strcmp(rq->path, "/readyz") == 0) {
 		(void)pthread_mutex_lock(&a->lock);
-		ready = a->ready && !is_old(a);
+		no = is_old(a) ? "no news" : a->obstacle;
 		(void)pthread_mutex_unlock(&a->lock);
 		rp->content_type = "text/plain";
-		rp->status = ready ? 200 : 503;
-		(void)!buf_printf(
-		    &rp->body, "%s\n", ready ? "ready" : "not ready");
+		rp->status = no == NULL ? 200 : 503;
+		(void)!buf_printf(&rp->body, "%s%s\n",
+		    no == NULL ? "ready" : "not ready: ", no == NULL ? "" : no);
 	} else {
 		rp->status = 404;
 	}
@@ -459,6 +475,7 @@ admin_start(struct admin **out, const struct admin_options *o)
 		return ERR_NOMEM;
 	a->o = *o;
 	a->started_ms = clock_mono_ms();
+	a->obstacle = "starting";
 	if (pthread_mutex_init(&a->lock, NULL) != 0) {
 		free(a);
 		return ERR_NOMEM;
@@ -482,7 +499,7 @@ void
 admin_over(struct admin *a)
 {
 	(void)pthread_mutex_lock(&a->lock);
-	a->ready = false;
+	a->obstacle = "halted";
 	a->status.len = a->metrics.len = a->genesis.len = 0;
 	(void)pthread_mutex_unlock(&a->lock);
 }

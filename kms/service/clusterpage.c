@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "kms/service/clusterpage.h"
 #include "kms/service/epochpage.h"
+#include "kms/service/leasepage.h"
 
 static const char *
 role_text(const struct core_node *n)
@@ -162,6 +163,7 @@ clusterpage_json(const struct cluster *c)
 	(void)!json_set_new(o, "audit", audit_json(l));
 	(void)!json_set_u64(o, "counters", ledger_n_counters(l));
 	(void)!json_set_new(o, "registry", epochpage_registry(c));
+	(void)!json_set_new(o, "lease", leasepage_json(c));
 	(void)!json_set_u64(o, "elections", s.elections);
 	(void)!json_set_u64(o, "rounds", s.rounds);
 	(void)!json_set_u64(o, "forwarded", s.forwarded);
@@ -291,6 +293,7 @@ clusterpage_metrics(const struct cluster *c, struct metrics_cluster *out)
 	static_assert(sizeof out->effective == sizeof info.effective);
 	memcpy(out->effective, info.effective, sizeof out->effective);
 	epochpage_metrics(c, out);
+	leasepage_metrics(c, out);
 	count_links(c, out);
 	count_nodes(c, out);
 }

@@ -134,6 +134,7 @@ job_join_finish(struct job *j)
 	const struct ledger *l = core_ledger(cluster_core(j->o->cluster));
 	const struct ledger_member *m = ledger_slot(l, q->slot);
 	struct command cmd = { .kind = COMMAND_HANDOVER };
+	enum err e;
 
 	if (m == NULL || !m->present ||
 	    memcmp(m->who.incarnation, q->incarnation.data,
@@ -144,6 +145,10 @@ job_join_finish(struct job *j)
 	if (!has_wanted(j->o->cluster, q))
 		return refuse(&j->why, REASON_NOT_READY,
 		    "none of the keys that it lacks is here");
+	/* Before it is in the log as done; and once more when they leave. */
+	if ((e = cluster_may_release(
+		 j->o->cluster, j->decision.block.number, &j->why)) != ERR_OK)
+		return e;
 	j->epoch = j->n_epochs > 0 ? j->n_epochs - 1 : 0;
 	cmd.u.handover.epoch = j->epoch;
 	cmd.u.handover.to = m->who;

@@ -10,6 +10,15 @@
 
 /* Clocks of validators and of this machine may differ by this much. */
 #define AHEAD_MAX_S 60u
+/* A lease outlives the time that blocks take to be final, some 15 minutes,
+ * and a few batches that were not mined. */
+#define CHECKIN_PERIOD_S 300u
+#define CHECKIN_LEASE_S 3600u
+#define CHECKIN_LEASE_MAX_S 86400u
+#define CHECKIN_RELEASES 100000u
+/* Periods in a lease: at least, at most (lease.h). */
+#define CHECKIN_PERIODS_MIN 2u
+#define CHECKIN_PERIODS_MAX 40u
 
 struct file_chain {
 	char rpc[KMSD_RPCS][KMSD_URL_MAX];
@@ -24,6 +33,11 @@ struct file_chain {
 	unsigned code_count;
 	char block_tag[32];
 	uint32_t max_age_s, max_ahead_s, fence_s, poll_ms, timeout_ms;
+};
+
+struct file_checkin {
+	char contract[48];
+	uint32_t period_s, lease_s, max_releases;
 };
 
 struct file_tee {
@@ -65,6 +79,7 @@ struct file {
 	unsigned peers_count;
 	uint32_t snapshot_every;
 	struct file_chain chain;
+	struct file_checkin checkin;
 	struct file_tee tee;
 	struct file_attestation attestation;
 	struct file_public public;
@@ -114,6 +129,15 @@ static const cyaml_schema_field_t chain_fields[] = {
 	CYAML_FIELD_UINT("fence_s", OPT, struct file_chain, fence_s),
 	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
 	CYAML_FIELD_UINT("timeout_ms", OPT, struct file_chain, timeout_ms),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t checkin_fields[] = {
+	CYAML_FIELD_STRING("contract", REQ, struct file_checkin, contract, 1),
+	CYAML_FIELD_UINT("period_s", OPT, struct file_checkin, period_s),
+	CYAML_FIELD_UINT("lease_s", OPT, struct file_checkin, lease_s),
+	CYAML_FIELD_UINT(
+	    "max_releases", OPT, struct file_checkin, max_releases),
 	CYAML_FIELD_END,
 };
 
@@ -167,6 +191,8 @@ static const cyaml_schema_field_t file_fields[] = {
 	    "peers", OPT, struct file, peers, &url_entry, 0, KMSD_PEERS),
 	CYAML_FIELD_UINT("snapshot_every", OPT, struct file, snapshot_every),
 	CYAML_FIELD_MAPPING("chain", REQ, struct file, chain, chain_fields),
+	CYAML_FIELD_MAPPING(
+	    "checkin", OPT, struct file, checkin, checkin_fields),
 	CYAML_FIELD_MAPPING("tee", OPT, struct file, tee, tee_fields),
 	CYAML_FIELD_MAPPING(
 	    "attestation", REQ, struct file, attestation, attestation_fields),
@@ -322,6 +348,30 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 }
 
 static enum err
+decode_checkin(struct kmsd_config *c, const struct file_checkin *f, char *why)
+{
+	enum err e;
+
+	if (f->contract[0] == '\0')
+		return ERR_OK;
+	if ((e = decode_contract(c->checkin_contract, f->contract,
+		 "checkin.contract", why)) != ERR_OK)
+		return e;
+	c->has_checkin = true;
+	c->checkin_lease_s = f->lease_s != 0 ? f->lease_s : CHECKIN_LEASE_S;
+	c->checkin_period_s = f->period_s != 0 ? f->period_s : CHECKIN_PERIOD_S;
+	c->checkin_max_releases =
+	    f->max_releases != 0 ? f->max_releases : CHECKIN_RELEASES;
+	if (c->checkin_lease_s > CHECKIN_LEASE_MAX_S)
+		return bad(why, "checkin.lease_s", "must be at most a day");
+	if (c->checkin_lease_s / CHECKIN_PERIODS_MIN < c->checkin_period_s ||
+	    c->checkin_period_s * CHECKIN_PERIODS_MAX < c->checkin_lease_s)
+		return bad(why, "checkin.lease_s",
+		    "must be 2 to 40 times checkin.period_s");
+	return ERR_OK;
+}
+
+static enum err
 decode_ppids(
     struct attest_policy *p, const struct file_attestation *f, char *why)
 {
@@ -399,6 +449,8 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 	c->snapshot_every =
 	    f->snapshot_every != 0 ? f->snapshot_every : KMSD_SNAPSHOT_EVERY;
 	if ((e = decode_chain(c, &f->chain, why)) != ERR_OK)
+		return e;
+	if ((e = decode_checkin(c, &f->checkin, why)) != ERR_OK)
 		return e;
 	c->simulated = f->tee.simulated == YAML_TRUE;
 	COPY(c->sim_host, f->tee.sim_host);
@@ -508,6 +560,15 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 		    c->public_port);
 	if (e == ERR_OK)
 		e = print_mode(b, c);
+	if (e == ERR_OK && !c->has_checkin)
+		e = buf_printf(b, "checkin.contract: none\n");
+	else if (e == ERR_OK)
+		e = buf_printf(b,
+		    "checkin.contract: 0x%s\ncheckin.period_s: %u\n"
+		    "checkin.lease_s: %u\ncheckin.max_releases: %" PRIu64 "\n",
+		    hex_encode(hex, c->checkin_contract, 20),
+		    c->checkin_period_s, c->checkin_lease_s,
+		    c->checkin_max_releases);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
 		e = buf_printf(b, "peer: %s\n", c->peer[i]);
 	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)

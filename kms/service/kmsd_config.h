@@ -56,6 +56,11 @@ struct kmsd_config {
 	unsigned poll_ms;
 	unsigned rpc_timeout_ms;
 
+	bool has_checkin; /* keys leave only under a lease */
+	uint8_t checkin_contract[20]; /* never zero, if so, as what follows */
+	unsigned checkin_period_s, checkin_lease_s;
+	uint64_t checkin_max_releases;
+
 	bool simulated;
 	char sim_host[KMSD_PATH_MAX];
 	char sim_image[KMSD_PATH_MAX];

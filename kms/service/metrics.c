@@ -233,6 +233,31 @@ render_trust(struct page *p, const struct metrics_cluster *c)
 }
 
 static void
+render_lease(struct page *p, const struct metrics_cluster *c)
+{
+	if (!c->has_lease)
+		return;
+	gauge(p, "kms_lease_good",
+	    "1 when it has checked in on chain lately enough to release keys.",
+	    c->lease_good);
+	head(p, "kms_lease_left_seconds", "gauge",
+	    "Until the lease is over; negative: since.");
+	if (p->e == ERR_OK)
+		p->e = buf_printf(p->out,
+		    "kms_lease_left_seconds %" PRId64 "\n", c->lease_left_s);
+	gauge(p, "kms_lease_block",
+	    "Final block in which its number was found last.", c->lease_block);
+	gauge(p, "kms_lease_releases", "Releases in this lease.",
+	    c->lease_releases);
+	counter(p, "kms_lease_renewed_total", "Leases it has had.",
+	    c->lease_renewed);
+	counter(p, "kms_checkins_sent_total",
+	    "Batches that it brought onto the chain.", c->checkins_sent);
+	counter(p, "kms_checkins_failed_total", "Batches that it could not.",
+	    c->checkins_failed);
+}
+
+static void
 render_links(struct page *p, const struct metrics_cluster *c)
 {
 	gauge(p, "kms_links", "Configured peers.", c->links);
@@ -339,6 +364,7 @@ metrics_render(
 		render_log(&p, g->cluster);
 		render_trust(&p, g->cluster);
 		render_epochs(&p, g->cluster);
+		render_lease(&p, g->cluster);
 		render_links(&p, g->cluster);
 	}
 	return p.e;

@@ -60,6 +60,10 @@ struct metrics_cluster {
 	bool has_registry;
 	int64_t registry_age_ms; /* -1: never */
 	uint64_t handovers, handovers_recorded;
+	bool has_lease, lease_good; /* the first: it needs one */
+	int64_t lease_left_s; /* negative: over */
+	uint64_t lease_block, lease_releases, lease_renewed;
+	uint64_t checkins_sent, checkins_failed;
 	uint64_t links, links_connected, links_sessions;
 	uint64_t links_sent, links_dropped, links_bytes, links_received;
 };

@@ -30,6 +30,7 @@ static const struct rule {
 	job_fn *work; /* NULL: nothing slow */
 	job_fn *finish; /* NULL: `work` made the reply */
 	bool fresh; /* leaves only while a quorum stands behind this node */
+	bool leased; /* and under a lease: these are keys, or as good */
 } rules[] = {
 	[DEVPROOF__KMS__V1__REQUEST__BODY_GET_META] = { .kind = RQ_GET_META,
 	    .roles = APP | PEER,
@@ -39,15 +40,18 @@ static const struct rule {
 	    .roles = APP,
 	    .needs_ready = true,
 	    .fresh = true,
+	    .leased = true,
 	    .work = job_app_keys },
 	[DEVPROOF__KMS__V1__REQUEST__BODY_SIGN_CERT] = { .kind = RQ_SIGN_CERT,
 	    .roles = APP,
 	    .needs_ready = true,
 	    .fresh = true,
+	    .leased = true,
 	    .work = job_sign_cert },
 	[DEVPROOF__KMS__V1__REQUEST__BODY_JOIN] = { .kind = RQ_JOIN,
 	    .roles = PEER,
 	    .needs_ready = true,
+	    .leased = true,
 	    .work = job_join,
 	    .finish = job_join_finish },
 	[DEVPROOF__KMS__V1__REQUEST__BODY_COUNTER_GET] = { .kind =
@@ -202,6 +206,11 @@ conclude(struct job *j)
 	const struct rule *r = find_rule(j->request->body_case);
 	uint64_t us = uv_hrtime() / 1000 - j->started_us;
 
+	/* The last thing that is asked: a node that may have been shown an old
+	 * chain gives nothing away. */
+	if (j->err == ERR_OK && r->leased)
+		j->err = cluster_may_release(
+		    s->o.cluster, j->decision.block.number, &j->why);
 	if (j->err == ERR_OK) {
 		atomic_fetch_add(&s->o.metrics->answered[r->kind], 1);
 		if (r->kind == RQ_GET_APP_KEYS)

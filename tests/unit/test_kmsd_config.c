@@ -281,3 +281,59 @@ Test(kmsd_config, chain_mode)
 	cr_assert_not_null(strstr((char *)shown.p, "chain.mode: proof\n"));
 	buf_fini(&shown);
 }
+
+#define CHECKIN "log_level: info"
+#define AT "checkin: {contract: '0x0000000000000000000000000000000000000004'"
+
+/* A lease that could not be renewed in time, or that is for ever, is refused;
+ * without the section there is none. */
+Test(kmsd_config, checkin)
+{
+	static const struct {
+		const char *to, *named;
+	} bad[] = {
+		{ "checkin: {contract: '0x04'}", "checkin.contract" },
+		{ "checkin: {contract: "
+		  "'0x0000000000000000000000000000000000000000'}",
+		    "checkin.contract" },
+		{ "checkin: {lease_s: 900}", "contract" },
+		{ AT ", lease: 900}", "lease" },
+		{ AT ", lease_s: 599}", "checkin.lease_s" },
+		{ AT ", lease_s: 86401, period_s: 3600}", "checkin.lease_s" },
+		{ AT ", lease_s: 4294967295}", "checkin.lease_s" },
+		{ AT ", period_s: 4294967295}", "checkin.lease_s" },
+		{ AT ", lease_s: 410, period_s: 10}", "checkin.lease_s" },
+	};
+	static struct kmsd_config c;
+	char why[YAML_WHY_MAX] = "";
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		cr_assert_eq(load_with(&c, CHECKIN, bad[i].to, why), ERR_CONFIG,
+		    "%s", bad[i].to);
+		cr_assert_not_null(
+		    strstr(why, bad[i].named), "%s: %s", bad[i].to, why);
+	}
+	cr_assert_eq(load_with(&c, CHECKIN, "", why), ERR_OK, "%s", why);
+	cr_assert(!c.has_checkin);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(strstr((char *)b.p, "checkin.contract: none\n"));
+	buf_fini(&b);
+	cr_assert_eq(load_with(&c, CHECKIN, AT "}", why), ERR_OK, "%s", why);
+	cr_assert(c.has_checkin);
+	cr_assert_eq(c.checkin_contract[19], 4);
+	cr_assert_eq(c.checkin_period_s, 300);
+	cr_assert_eq(c.checkin_lease_s, 3600);
+	cr_assert_eq(c.checkin_max_releases, 100000);
+	cr_assert_eq(
+	    load_with(&c, CHECKIN,
+		AT ", period_s: 10, lease_s: 400, max_releases: 7}", why),
+	    ERR_OK, "%s", why);
+	cr_assert_eq(c.checkin_lease_s, 400);
+	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(strstr((char *)b.p,
+	    "checkin.contract: 0x0000000000000000000000000000000000000004\n"
+	    "checkin.period_s: 10\ncheckin.lease_s: 400\n"
+	    "checkin.max_releases: 7\n"));
+	buf_fini(&b);
+}
