@@ -31,6 +31,8 @@
 #define CALL_HAS_DEVICE 0xbf8b211bu
 #define CALL_SET_ANY_DEVICE 0x7c4beeb8u
 #define CALL_SET_REQUIRE_TCB 0x6e4c7422u
+/* CheckIn: one bytes32. */
+#define CALL_CHECKED_IN_AT 0x6edb6422u
 /* No argument. */
 #define CALL_ANY_DEVICE 0x3440a16au
 #define CALL_REQUIRE_TCB 0x0aa58c83u

@@ -24,6 +24,7 @@ static const struct ctl_command *const tables[] = {
 	cmd_app,
 	cmd_kms,
 	cmd_anchor,
+	cmd_checkin,
 	cmd_council,
 	cmd_rotate,
 	cmd_audit,

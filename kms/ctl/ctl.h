@@ -37,6 +37,7 @@ struct ctl_command {
 
 /* The tables, one per file of commands; an entry without name ends each. */
 extern const struct ctl_command cmd_anchor[];
+extern const struct ctl_command cmd_checkin[];
 extern const struct ctl_command cmd_app[];
 extern const struct ctl_command cmd_attack[];
 extern const struct ctl_command cmd_audit[];

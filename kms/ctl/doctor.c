@@ -87,6 +87,8 @@ doctor_examine(const json_t *fleet)
 	size_t i;
 
 	json_array_foreach(json_object_get(fleet, "nodes"), i, n)
+	    doctor_lease(&d, n);
+	json_array_foreach(json_object_get(fleet, "nodes"), i, n)
 	    doctor_node(&d, n);
 	json_array_foreach(json_object_get(fleet, "nodes"), i, n)
 	    doctor_links(&d, n);

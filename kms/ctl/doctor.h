@@ -16,7 +16,7 @@ json_t *doctor_examine(const json_t *fleet);
 /* doctor_print says it all to people: how the cluster is, then each. */
 void doctor_print(FILE *out, const json_t *fleet, const json_t *findings);
 
-/* ---- for doctor_node.c, doctor_roots.c and doctor_cluster.c ---- */
+/* ---- for doctor_node.c, doctor_roots.c, doctor_lease.c, doctor_cluster.c ---- */
 
 struct doctor {
 	const json_t *fleet;
@@ -39,6 +39,8 @@ const char *doctor_where(struct doctor *d, bool anchor, char *out, size_t cap);
 void doctor_node(struct doctor *d, const json_t *n);
 /* Its links; after all nodes were looked at. */
 void doctor_links(struct doctor *d, const json_t *n);
+/* Whether it checks in on chain; before the rest, which it explains. */
+void doctor_lease(struct doctor *d, const json_t *n);
 /* What it says of roots and their registry. */
 void doctor_roots(struct doctor *d, const json_t *n);
 /* What only shows when nodes are compared. */

@@ -280,6 +280,7 @@ phase(struct doctor *d, const json_t *s, const char *name, const char *admin)
 		doctor_do(d, "kmsctl genesis publish --node %s", admin);
 	} else if (!is(s, "phase", "ready") &&
 	    !doctor_has(d, name, "self_denied") &&
+	    !doctor_has(d, name, "lease") &&
 	    !json_is_object(
 		json_object_get(json_object_get(s, "cluster"), "waiting"))) {
 		doctor_say(d, false, name, "not_ready", "is %s, not ready yet",

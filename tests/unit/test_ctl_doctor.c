@@ -607,3 +607,77 @@ Test(ctl_doctor, table)
 	json_decref(rows);
 	json_decref(found);
 }
+
+/* ---- the lease ---- */
+
+static void
+lease(int i, int left_s, int releases, const char *error)
+{
+	(void)json_object_set_new(at(i, "cluster", ""), "lease",
+	    json_pack("{s:b, s:i, s:i, s:i, s:i, s:s?, s:s}", "good",
+		left_s > 0 && releases < 100, "left_s", left_s, "lease_s", 900,
+		"releases", releases, "max_releases", 100, "error", error,
+		"why", "drawn long ago"));
+}
+
+/* Who checks in, and is renewed, is well. */
+Test(ctl_doctor, lease_good)
+{
+	for (int i = 0; i < 3; i++)
+		lease(i, 880, 99, NULL);
+	for (int i = 0; i < 3; i++)
+		finds_not(i == 0 ? "kms0" : i == 1 ? "kms1" : "kms2", "lease");
+}
+
+/* One that is not renewed while others are is blind, or cut off. */
+Test(ctl_doctor, lease_blind)
+{
+	lease(0, 880, 0, NULL);
+	lease(1, -5, 0, NULL);
+	lease(2, 880, 0, NULL);
+	finds("kms1", "lease", "old chain");
+	finds_not("kms0", "lease");
+	lease(1, 400, 0, NULL);
+	finds("kms1", "lease", "goes on by itself");
+}
+
+/* Nobody is: the account, the chain. */
+Test(ctl_doctor, lease_unpaid)
+{
+	for (int i = 0; i < 3; i++)
+		lease(i, -5, 0, "chain_unreachable");
+	finds("kms1", "lease", "ether");
+	for (int i = 0; i < 3; i++)
+		lease(i, 400, 0, NULL);
+	finds("kms2", "lease", "is there a leader");
+}
+
+/* As many releases as may be. */
+Test(ctl_doctor, lease_used_up)
+{
+	for (int i = 0; i < 3; i++)
+		lease(i, 800, 50, NULL);
+	lease(2, 800, 100, NULL);
+	finds("kms2", "lease", "max_releases");
+	finds_not("kms0", "lease");
+}
+
+/* One alone gives keys without; nobody needs one: nothing to say. */
+Test(ctl_doctor, lease_missing)
+{
+	lease(0, 800, 0, NULL);
+	lease(1, 800, 0, NULL);
+	finds("kms2", "lease", "the same checkin section");
+	finds_not("kms0", "lease");
+}
+
+/* A node that waits for its first one says that, and not two things. */
+Test(ctl_doctor, lease_awaited)
+{
+	lease(0, 800, 0, NULL);
+	lease(1, 0, 0, NULL);
+	lease(2, 800, 0, NULL);
+	set(at(1, "", ""), "phase", json_string("checkin"));
+	finds("kms1", "lease", "old chain");
+	finds_not("kms1", "not_ready");
+}
