@@ -108,7 +108,7 @@ open_chain(struct node *n)
 		.poll_ms = c->poll_ms,
 		.timeout_ms = c->rpc_timeout_ms,
 		.proof = c->chain_proof,
-		.mono_ms = clock_mono_ms };
+		.mono_ms = clock_boot_ms };
 	char *end;
 	enum err e;
 

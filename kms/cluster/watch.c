@@ -54,7 +54,8 @@ fence_fits(struct watch *w)
 static uint64_t
 view_ms(const struct watch *w, const struct chain_block *at)
 {
-	int64_t age = clock_wall_s() - (int64_t)at->timestamp;
+	int64_t age = chainview_now(w->c->o.view, clock_wall_s()) -
+	    (int64_t)at->timestamp;
 	uint64_t ms = age > 0 ? (uint64_t)age * 1000 : 0;
 
 	return ms < w->asked_ms ? w->asked_ms - ms : 0;

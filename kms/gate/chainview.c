@@ -34,6 +34,8 @@ struct chainview {
 	bool have; /* the last look succeeded: `pinned` */
 	bool failed; /* the last look failed: `why` */
 	uint64_t looked_ms; /* when the last look began */
+	bool has_offset; /* a block was accepted: */
+	int64_t offset_ms; /* how far wall was ahead of mono then, at most */
 	struct chain_block pinned;
 	struct refusal why;
 };
@@ -93,9 +95,45 @@ chainview_free(struct chainview *v)
 	free(v);
 }
 
+/* Beyond any real clock, within any arithmetic done here. */
+#define WALL_MAX_S (INT64_MAX / 4000)
+
+/* Under the lock.  Either clock may be wrong, and hosts can set one: the later
+ * one counts. */
+static int64_t
+later_clock(const struct chainview *v, int64_t now)
+{
+	int64_t by_mono =
+	    ((int64_t)(v->mono_ms() & INT64_MAX / 2) + v->offset_ms) / 1000;
+
+	return v->has_offset && by_mono > now ? by_mono : now;
+}
+
+/* Under the lock: a block was accepted at `now`. */
+static void
+note_clocks(struct chainview *v, int64_t now)
+{
+	int64_t ms = 1000 * now - (int64_t)(v->mono_ms() & INT64_MAX / 2);
+
+	if (now > WALL_MAX_S || (v->has_offset && ms <= v->offset_ms))
+		return;
+	v->has_offset = true;
+	v->offset_ms = ms;
+}
+
+int64_t
+chainview_now(struct chainview *v, int64_t now)
+{
+	(void)pthread_mutex_lock(&v->lock);
+	now = later_clock(v, now);
+	(void)pthread_mutex_unlock(&v->lock);
+	return now;
+}
+
+/* `now` by the wall clock, `late` by the later one. */
 static enum err
 check_time(const struct chainview *v, const struct chain_block *b, int64_t now,
-    struct refusal *why)
+    int64_t late, struct refusal *why)
 {
 	int64_t t;
 
@@ -111,10 +149,10 @@ check_time(const struct chainview *v, const struct chain_block *b, int64_t now,
 		    b->number, t - now);
 		return ERR_AGAIN;
 	}
-	if (now > t && now - t > (int64_t)v->max_age_s) {
+	if (late > t && late - t > (int64_t)v->max_age_s) {
 		(void)refuse(why, REASON_CHAIN_STALE,
-		    "block %" PRIu64 " is %" PRId64 " s old", b->number,
-		    now - t);
+		    "block %" PRIu64 " is %" PRId64 " s old%s", b->number,
+		    late - t, late > now ? " (this clock was set back)" : "");
 		return ERR_AGAIN;
 	}
 	return ERR_OK;
@@ -151,7 +189,7 @@ look(struct chainview *v, const struct chainhead_rules *rules, int64_t now,
 	if (e != ERR_OK && set != all)
 		e = chainhead_find(&b, v->es, all, rules, why);
 	if (e == ERR_OK)
-		e = check_time(v, &b, now, why);
+		e = check_time(v, &b, now, chainview_now(v, now), why);
 	if (e == ERR_OK)
 		e = check_header(v, &b, why);
 	if (e == ERR_OK)
@@ -197,6 +235,7 @@ look_and_keep(struct chainview *v, int64_t now)
 	v->looked_ms = began;
 	if (v->have) {
 		v->pinned = b;
+		note_clocks(v, now);
 		v->rules.floor.number = b.number;
 		v->rules.floor.has_hash = true;
 		memcpy(v->rules.floor.hash, b.hash, sizeof b.hash);
@@ -223,6 +262,7 @@ chainview_get(struct chainview *v, int64_t now, struct chain_block *out,
     struct refusal *why)
 {
 	struct chain_block b;
+	int64_t late;
 	enum err e;
 
 	(void)pthread_mutex_lock(&v->lock);
@@ -241,13 +281,14 @@ chainview_get(struct chainview *v, int64_t now, struct chain_block *out,
 			break;
 	}
 	b = v->pinned;
+	late = later_clock(v, now);
 	e = v->have ? ERR_OK : ERR_AGAIN;
 	if (e != ERR_OK && why != NULL)
 		*why = v->why;
 	(void)pthread_mutex_unlock(&v->lock);
 	/* The block ages while it is pinned. */
 	if (e == ERR_OK)
-		e = check_time(v, &b, now, why);
+		e = check_time(v, &b, now, late, why);
 	if (e == ERR_OK)
 		*out = b;
 	return e;

@@ -71,8 +71,8 @@ void chainview_free(struct chainview *v);
  * ERR_AGAIN: CHAIN_UNREACHABLE  fewer than m endpoints answered
  *            CHAIN_WRONG        too many serve another chain
  *            CHAIN_DISAGREE     no m of them name the same block
- *            CHAIN_STALE        the block is too old, or too far ahead of
- *                               our clock
+ *            CHAIN_STALE        the block is too old (by chainview_now), or
+ *                               too far ahead of our clock
  *            CHAIN_BACKWARDS    below the floor, another block at its
  *                               height, or (finalized) not its descendant */
 enum err chainview_get(struct chainview *v, int64_t now,
@@ -110,6 +110,13 @@ struct witness *chainview_witness(struct chainview *v);
 struct endpoint_count;
 unsigned chainview_endpoint_counts(
     struct chainview *v, struct endpoint_count *out);
+
+/* chainview_now: unix seconds by the clock that is later: the caller's wall
+ * clock, or what that was when a block was accepted and the monotonic clock
+ * since.  A wall clock that is set back does not make an old block young.
+ * (One that was ahead, by less than max_age_s or no block was accepted then,
+ * makes blocks look older by that much until the process ends.) */
+int64_t chainview_now(struct chainview *v, int64_t now);
 
 /* The floor is the highest block ever returned or set; the caller keeps it
  * where a restart cannot lose it.  Setting it lower does nothing. */

@@ -349,8 +349,64 @@ SUITE(age)
 	cr_assert_eq(chainview_get(v, INT64_MIN, &b, &why), ERR_AGAIN);
 	later();
 	cr_assert_eq(chainview_get(v, INT64_MAX, &b, &why), ERR_AGAIN);
+	/* It was 600 s old ten seconds ago, whatever the wall clock says. */
+	later();
+	cr_assert_eq(chainview_get(v, t, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+	cr_assert_not_null(strstr(why.detail, "set back"), "%s", why.detail);
+	later();
+	mock_head(m, MOCK_ALL, 122, 112, 102);
+	cr_assert_eq(chainview_get(v, t, &b, &why), ERR_OK);
+}
+
+/* The later of the two clocks counts: one that is set back does not make a
+ * block young, the pinned one or another old one; and neither does a
+ * monotonic clock that stands still while the wall clock goes on. */
+SUITE(two_clocks)
+{
+	int64_t t = (int64_t)MOCK_TIME(100);
+	struct chain_block b;
+
+	cr_assert_eq(chainview_now(v, t), t, "nothing was accepted yet");
+	cr_assert_eq(chainview_get(v, t + 10, &b, &why), ERR_OK);
+	cr_assert_eq(chainview_now(v, t - 5000), t + 10);
+	/* Wall stands still, mono goes on; the chain is frozen. */
+	atomic_fetch_add(&fake_ms, 590000);
+	cr_assert_eq(chainview_get(v, t + 10, &b, &why), ERR_OK);
+	atomic_fetch_add(&fake_ms, 1000);
+	cr_assert_eq(chainview_get(v, t + 10, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+	/* Old blocks one after the other, each young by the wall clock. */
+	later();
+	mock_head(m, MOCK_ALL, 121, 111, 101);
+	cr_assert_eq(chainview_get(v, t + 12, &b, &why), ERR_OK);
+	atomic_fetch_add(&fake_ms, 13000);
+	mock_head(m, MOCK_ALL, 122, 112, 102);
+	cr_assert_eq(chainview_get(v, t + 24, &b, &why), ERR_OK);
+	atomic_fetch_add(&fake_ms, 601000);
+	mock_head(m, MOCK_ALL, 123, 113, 103);
+	cr_assert_eq(chainview_get(v, t + 36, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+	cr_assert_not_null(strstr(why.detail, "set back"), "%s", why.detail);
+	/* The chain that goes on is young by both. */
+	later();
+	mock_head(m, MOCK_ALL, 320, 310, 210);
+	cr_assert_eq(chainview_get(v, t + 1300, &b, &why), ERR_OK);
+	/* Mono stands still: the wall clock decides. */
+	cr_assert_eq(chainview_get(v, t + 1320 + 601, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+}
+
+/* A clock that was ahead when nothing was accepted does no harm later. */
+SUITE(clock_was_wrong)
+{
+	int64_t t = (int64_t)MOCK_TIME(100);
+	struct chain_block b;
+
+	cr_assert_eq(chainview_get(v, t + 100000, &b, &why), ERR_AGAIN);
 	later();
 	cr_assert_eq(chainview_get(v, t, &b, &why), ERR_OK);
+	cr_assert_eq(chainview_now(v, t), t);
 }
 
 /* A block that was refused for its age does not raise the floor. */
