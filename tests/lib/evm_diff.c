@@ -142,7 +142,7 @@ with_floor(uint64_t used, struct bytes data)
 }
 
 enum evm_outcome
-evm_diff_call(struct evm_world *w, const struct evm_call *c,
+evm_diff_call(struct evm_world *w, struct buf *answer, const struct evm_call *c,
     const struct evm_block *b, bool overrides)
 {
 	char *params = request(w, c, overrides);
@@ -182,7 +182,12 @@ evm_diff_call(struct evm_world *w, const struct evm_call *c,
 done:
 	json_decref(v);
 	free(params);
-	buf_fini(&out);
 	buf_fini(&want);
+	if (answer != NULL && (o == EVM_RETURNED || o == EVM_REVERTED)) {
+		buf_fini(answer);
+		*answer = out;
+	} else {
+		buf_fini(&out);
+	}
 	return o;
 }

@@ -9,7 +9,7 @@
 #include "tests/lib/anvil.h"
 
 #define EVM_WORLD_ACCOUNTS 32
-#define EVM_WORLD_SLOTS 64
+#define EVM_WORLD_SLOTS 512
 
 struct evm_world_account {
 	uint8_t address[20];

@@ -58,9 +58,22 @@ onchain_put(
 	return true;
 }
 
-/* anvil answers when it has a transaction, and mines it a moment later. */
+/* The contract that a transaction made, if it did. */
 static void
-send_and_wait(const struct anvil *a, const char *params)
+created(uint8_t *at, const json_t *receipt)
+{
+	enum err e;
+
+	if (at == NULL)
+		return;
+	e = rpc_fixed(at, 20, json_object_get(receipt, "contractAddress"));
+	assert(e == ERR_OK);
+}
+
+/* anvil answers when it has a transaction, and mines it a moment later.
+ * `at` is NULL or set to the contract that it makes. */
+static void
+send_and_wait(const struct anvil *a, const char *params, uint8_t *at)
 {
 	const struct timespec nap = { .tv_nsec = 5 * 1000 * 1000 };
 	struct rpc_request rq = { a->url, "eth_sendTransaction", params, 30000,
@@ -83,13 +96,15 @@ send_and_wait(const struct anvil *a, const char *params)
 		rpc_all(&r, &rq, 1);
 		assert(r.err == ERR_OK);
 		mined = json_is_object(r.result);
+		if (mined)
+			created(at, r.result);
 		rpc_reply_fini(&r);
 	}
 }
 
-void
-onchain_from(
-    const struct anvil *a, const char *from, const char *to, struct buf *data)
+static void
+send_from(const struct anvil *a, const char *from, const char *to,
+    struct buf *data, uint8_t *at)
 {
 	struct buf params = { 0 };
 	char *hex = malloc(2 * data->len + 1);
@@ -101,10 +116,17 @@ onchain_from(
 	    from, to != NULL ? "\"to\":\"0x" : "", to != NULL ? to : "",
 	    to != NULL ? "\"," : "", hex);
 	assert(e == ERR_OK);
-	send_and_wait(a, (char *)params.p);
+	send_and_wait(a, (char *)params.p, at);
 	free(hex);
 	buf_fini(&params);
 	buf_fini(data);
+}
+
+void
+onchain_from(
+    const struct anvil *a, const char *from, const char *to, struct buf *data)
+{
+	send_from(a, from, to, data, NULL);
 }
 
 void
@@ -113,9 +135,9 @@ onchain_owner(const struct anvil *a, const char *to, struct buf *data)
 	onchain_from(a, ONCHAIN_OWNER, to, data);
 }
 
-/* `args` are those of the constructor, in hex. */
-static bool
-deploy(const struct anvil *a, const char *name, const char *args)
+bool
+onchain_new(const struct anvil *a, const char *name, const char *args,
+    uint8_t at[static 20])
 {
 	json_t *v = artifact(name);
 	struct buf data = { 0 };
@@ -132,9 +154,17 @@ deploy(const struct anvil *a, const char *name, const char *args)
 	    hex_fixed(data.p + len, more, args) == ERR_OK;
 	assert(ok);
 	data.len = len + more;
-	onchain_owner(a, NULL, &data);
+	send_from(a, ONCHAIN_OWNER, NULL, &data, at);
 	json_decref(v);
 	return true;
+}
+
+static bool
+deploy(const struct anvil *a, const char *name, const char *args)
+{
+	uint8_t at[20];
+
+	return onchain_new(a, name, args, at);
 }
 
 bool

@@ -38,6 +38,11 @@ void onchain_owner(const struct anvil *a, const char *to, struct buf *data);
 void onchain_from(
     const struct anvil *a, const char *from, const char *to, struct buf *data);
 
+/* onchain_new deploys contracts/out/NAME.sol/NAME.json, whose constructor's
+ * arguments are `args` in hex, and sets `at`.  False as above. */
+bool onchain_new(const struct anvil *a, const char *name, const char *args,
+    uint8_t at[static 20]);
+
 /* onchain_fund gives an account one ether. */
 void onchain_fund(const struct anvil *a, const uint8_t address[static 20]);
 

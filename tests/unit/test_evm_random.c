@@ -11,6 +11,7 @@
 
 #include <criterion/criterion.h>
 
+#include "tests/lib/evm_asm.h"
 #include "tests/lib/evm_diff.h"
 #include "tests/lib/evm_gen.h"
 
@@ -75,7 +76,7 @@ one(const struct anvil *a, const struct evm_block *b, uint64_t seed)
 	    evm_gen_next(&g) %
 		(uint64_t[]){ 2000, 100000, 1000000,
 			2000000 }[evm_gen_next(&g) % 4];
-	o = evm_diff_call(&w, &c, b, true);
+	o = evm_diff_call(&w, NULL, &c, b, true);
 	evm_world_fini(&w);
 	return o;
 }
@@ -109,5 +110,56 @@ Test(evm_random, the_same_as_anvil)
 		cr_assert_gt(count[EVM_REVERTED], n / 50);
 		cr_assert_lt(count[EVM_UNSUPPORTED], n / 3);
 	}
+	anvil_stop(&a);
+}
+
+/* What chance does not find: calls of itself until the gas ends, signatures
+ * at their limits, hashes of long memory. */
+Test(evm_random, programs_with_a_purpose)
+{
+#define DEEP \
+	"0 0 0 0 ADDRESS GAS STATICCALL POP 32 0 32 0 ADDRESS GAS " \
+	"STATICCALL 0 MLOAD 1 ADD 0 MSTORE 32 0 RETURN"
+#define RECOVER(v, r, s) \
+	"7 0 MSTORE " v " 32 MSTORE " r " 64 MSTORE " s " 96 MSTORE " \
+	"32 0 128 0 1 GAS STATICCALL 32 MSTORE RETURNDATASIZE 64 MSTORE " \
+	"GAS 96 MSTORE 128 0 RETURN"
+#define N "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd036414"
+#define GX "0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+	static const char *const x[] = { DEEP,
+		"32 0 0 0 ADDRESS GAS STATICCALL 0 MLOAD 1 ADD 0 MSTORE 32 0 "
+		"RETURN",
+		"x: JUMPDEST MSIZE MLOAD POP 2000000 GAS GT @x JUMPI MSIZE 0 "
+		"KECCAK256 0 MSTORE 32 0 RETURN",
+		"0 x: JUMPDEST 1 ADD DUP1 DUP1 EXP POP 5000 GAS GT @x JUMPI 0 "
+		"MSTORE 32 0 RETURN",
+		RECOVER("27", GX, "1"), RECOVER("28", GX, "1"),
+		RECOVER("27", GX, N "0"), RECOVER("28", GX, N "0"),
+		RECOVER("27", GX, N "1"), RECOVER("27", GX, N "2"),
+		RECOVER("27", N "0", "1"), RECOVER("27", N "1", "1"),
+		RECOVER("26", GX, "1"), RECOVER("0", GX, "1"),
+		RECOVER("29", GX, "1"), RECOVER("0x011b", GX, "1"),
+		RECOVER("27", "0", "1"), RECOVER("27", GX, "0"),
+		RECOVER("27", "5", "9"), RECOVER("28", "4", "9"),
+		RECOVER("28", "3", "9"), RECOVER("28", "2", "9") };
+	struct evm_call c = { .max_return = 1 << 20, .gas = 16000000 };
+	struct evm_world w = { 0 };
+	struct evm_block b;
+	struct buf code = { 0 };
+	struct anvil a;
+
+	if (!anvil_start(&a))
+		cr_skip_test("Foundry is not installed");
+	evm_diff_block(&b, &a);
+	memcpy(c.to, contract[0], 20);
+	for (size_t i = 0; i < sizeof x / sizeof x[0]; i++) {
+		w.anvil = &a;
+		evm_asm(&code, x[i]);
+		evm_world_code(&w, contract[0], buf_view(&code));
+		cr_assert_eq(evm_diff_call(&w, NULL, &c, &b, true),
+		    EVM_RETURNED, "%s", x[i]);
+		evm_world_fini(&w);
+	}
+	buf_fini(&code);
 	anvil_stop(&a);
 }
