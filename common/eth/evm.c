@@ -44,8 +44,6 @@ first_frame(struct evm_run *r, uint64_t gas)
 	if (step == EVM_STEP_NEXT)
 		step = evm_frame_code(r, &code, r->call->to, true);
 	if (step == EVM_STEP_NEXT)
-		step = evm_call_runnable(code->code);
-	if (step == EVM_STEP_NEXT)
 		step = evm_frame_push(r, code);
 	if (step != EVM_STEP_NEXT)
 		return step;

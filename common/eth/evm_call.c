@@ -16,16 +16,6 @@ struct target {
 	size_t out_at, out_len;
 };
 
-enum evm_step
-evm_call_runnable(struct bytes code)
-{
-	static const uint8_t delegates[3] = { 0xef, 0x01, 0x00 };
-
-	if (code.len == 23 && memcmp(code.p, delegates, 3) == 0)
-		return EVM_STEP_REFUSE;
-	return EVM_STEP_NEXT;
-}
-
 /* The caller's part of the end of a call. */
 static enum evm_step
 answer(struct evm_run *r, struct evm_frame *f, size_t out_at, size_t out_len,
@@ -90,8 +80,6 @@ enter(struct evm_run *r, struct evm_frame *f, const struct target *t)
 	enum evm_step step;
 
 	step = evm_frame_code(r, &code, t->address, true);
-	if (step == EVM_STEP_NEXT)
-		step = evm_call_runnable(code->code);
 	if (step == EVM_STEP_NEXT)
 		step = evm_frame_push(r, code);
 	if (step != EVM_STEP_NEXT)

@@ -8,9 +8,6 @@
 /* CALL, CALLCODE, DELEGATECALL, STATICCALL. */
 enum evm_step evm_call_op(struct evm_run *r, struct evm_frame *f, uint8_t op);
 
-/* evm_call_runnable refuses code that delegates to other code. */
-enum evm_step evm_call_runnable(struct bytes code);
-
 /* evm_call_done ends the top frame, which is not the first one, as `how`
  * says: RETURN, REVERT or FAIL. */
 enum evm_step evm_call_done(struct evm_run *r, enum evm_step how);

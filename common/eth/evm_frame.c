@@ -240,6 +240,13 @@ add_code(struct evm_run *r, const uint8_t address[static 20])
 	return EVM_STEP_NEXT;
 }
 
+static bool
+delegates(struct bytes code)
+{
+	return code.len == 23 && code.p[0] == 0xef && code.p[1] == 0x01 &&
+	    code.p[2] == 0x00;
+}
+
 enum evm_step
 evm_frame_code(struct evm_run *r, const struct evm_code **out,
     const uint8_t address[static 20], bool runs)
@@ -253,6 +260,8 @@ evm_frame_code(struct evm_run *r, const struct evm_code **out,
 	if (i == r->n_codes && (step = add_code(r, address)) != EVM_STEP_NEXT)
 		return step;
 	c = &r->codes[i];
+	if (runs && delegates(c->code))
+		return EVM_STEP_REFUSE;
 	if (runs && c->dests == NULL &&
 	    (c->dests = find_dests(c->code)) == NULL)
 		return EVM_STEP_NOMEM;

@@ -99,8 +99,8 @@ enum evm_step evm_frame_returned(
     struct evm_run *r, struct evm_frame *f, struct bytes data);
 
 /* evm_frame_code finds the code of an account, asking for it the first
- * time; with `runs` also its jump destinations.  `out` borrows until the
- * next call. */
+ * time; with `runs` also its jump destinations, and code that delegates to
+ * other code (EIP-7702) is refused.  `out` borrows until the next call. */
 enum evm_step evm_frame_code(struct evm_run *r, const struct evm_code **out,
     const uint8_t address[static 20], bool runs);
 
