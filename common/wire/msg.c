@@ -132,6 +132,10 @@ app_keys_ok(const Devproof__Kms__V1__AppKeys *k)
 	for (size_t i = 0; i < k->n_anchor_signers; i++)
 		if (!size_is(&k->anchor_signers[i], 20))
 			return false;
+	if ((k->replica_key.len != 0 || k->replica_signature.len != 0) &&
+	    (!size_is(&k->replica_key, 32) ||
+		!size_is(&k->replica_signature, 65)))
+		return false;
 	return size_is(&k->app_id, 20) && size_is(&k->k256_key, 32) &&
 	    size_is(&k->k256_signature, 65) &&
 	    size_is(&k->disk_crypt_key, 32) && size_is(&k->env_crypt_key, 32) &&

@@ -9,6 +9,7 @@
 #include "common/crypto/dstack.h"
 #include "common/crypto/epochcert.h"
 #include "common/crypto/keccak.h"
+#include "common/crypto/v2key.h"
 #include "kms/keys/keys.h"
 
 /* What is in guarded memory, unreadable but for the length of one call. */
@@ -137,6 +138,29 @@ env_key(uint8_t out[static 32], const struct roots *s,
 	return dstack_kdf_dh(out, s->ca.b, info, 2);
 }
 
+/* What no other replica of the app can compute, and the root's word on it. */
+static enum err
+replica(struct app_keys *k, const struct roots *s,
+    const uint8_t instance_id[static 20])
+{
+	struct v2key_owner owner = { .epoch = k->epoch };
+	struct k256_pub pub;
+	enum err e;
+
+	memcpy(owner.app_id, k->app_id, 20);
+	memcpy(owner.instance_id, instance_id, 20);
+	e = v2key_derive(k->replica.b, s->k256.b, V2KEY_REPLICA, "secp256k1",
+	    &owner, BYTES_STR(""));
+	/* ERR_MALFORMED if these bytes are no scalar: one in 2^128. */
+	if (e == ERR_OK)
+		e = k256_pubkey(&pub, &k->replica);
+	if (e == ERR_OK)
+		e = v2key_sign_replica(
+		    &k->replica_signature, &s->k256, &owner, &pub);
+	k->has_replica = e == ERR_OK;
+	return e;
+}
+
 enum err
 keys_app(struct app_keys *out, struct epoch_roots *r,
     const uint8_t app_id[static 20], const uint8_t *instance_id)
@@ -150,6 +174,8 @@ keys_app(struct app_keys *out, struct epoch_roots *r,
 	    (e = disk_key(k.disk_crypt_key, r->secret, app_id, instance_id)) ==
 		ERR_OK)
 		e = env_key(k.env_crypt_key, r->secret, app_id);
+	if (e == ERR_OK && instance_id != NULL)
+		e = replica(&k, r->secret, instance_id);
 	secret_lock(r->secret);
 	if (e == ERR_OK)
 		*out = k;

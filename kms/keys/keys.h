@@ -29,6 +29,10 @@ struct app_keys {
 	struct k256_sig65 k256_signature;
 	uint8_t disk_crypt_key[32];
 	uint8_t env_crypt_key[32];
+	/* Of this instance alone; none without an instance id. */
+	bool has_replica;
+	struct k256_secret replica;
+	struct k256_sig65 replica_signature;
 };
 
 /* epoch_roots_generate makes fresh random roots; the caller owns them. */
@@ -45,7 +49,8 @@ void epoch_roots_free(struct epoch_roots *r); /* wipes; NULL is fine */
 
 void epoch_roots_public(const struct epoch_roots *r, struct epoch_public *out);
 
-/* keys_app derives an app's keys; `instance_id` may be NULL (no instance). */
+/* keys_app derives an app's keys, and its instance's (common/crypto/v2key.h);
+ * `instance_id` may be NULL (no instance). */
 enum err keys_app(struct app_keys *out, struct epoch_roots *r,
     const uint8_t app_id[static 20], const uint8_t *instance_id);
 void app_keys_wipe(struct app_keys *k);

@@ -154,6 +154,10 @@ job_app_keys(struct job *j)
 	k.k256_signature = msg_bytes(keys.k256_signature.b, 65);
 	k.disk_crypt_key = msg_bytes(keys.disk_crypt_key, 32);
 	k.env_crypt_key = msg_bytes(keys.env_crypt_key, 32);
+	if (keys.has_replica) {
+		k.replica_key = msg_bytes(keys.replica.b, 32);
+		k.replica_signature = msg_bytes(keys.replica_signature.b, 65);
+	}
 	k.ca_cert = em->item[j->epoch].ca_cert;
 	k.os_image_hash = msg_bytes(b->os_image_hash, 32);
 	k.gateway_app_id = gateway;

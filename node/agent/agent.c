@@ -114,6 +114,8 @@ open_client(struct agent *a)
 	for (size_t i = 0; i < c->n_kms_urls; i++)
 		o.url[i] = c->kms_url[i];
 	memcpy(o.terms.app_id, a->identity.app_id, 20);
+	o.terms.has_instance_id = a->identity.has_instance_id;
+	memcpy(o.terms.instance_id, a->identity.instance_id, 20);
 	memcpy(o.terms.kms_contract, c->kms_contract, 20);
 	memcpy(o.terms.registry, c->kms_registry, 20);
 	memcpy(o.terms.anchor_signer, c->anchor_signer,

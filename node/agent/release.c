@@ -2,6 +2,7 @@
 
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
+#include "common/crypto/v2key.h"
 
 #include "node/agent/cacert.h"
 #include "node/agent/epochchain.h"
@@ -99,6 +100,34 @@ check_ca(struct app_release *r, const Devproof__Kms__V1__AppKeys *in,
 			     "to follow that through rotations set kms.root");
 }
 
+/* The instance's own key: a node of an older version sends none. */
+static enum err
+check_replica(struct app_release *r, const Devproof__Kms__V1__AppKeys *in,
+    const struct release_terms *t, struct refusal *why)
+{
+	struct v2key_owner owner = { .epoch = r->epoch };
+	struct k256_pub pub, root;
+
+	if (!t->has_instance_id || in->replica_key.len == 0)
+		return ERR_OK;
+	memcpy(owner.app_id, t->app_id, 20);
+	memcpy(owner.instance_id, t->instance_id, 20);
+	if (!copy(r->replica.b, sizeof r->replica.b, in->replica_key) ||
+	    !copy(r->replica_signature.b, sizeof r->replica_signature.b,
+		in->replica_signature) ||
+	    k256_pubkey(&pub, &r->replica) != ERR_OK)
+		return refuse(
+		    why, REASON_ROOT_MISMATCH, "replica's key is no key");
+	if (v2key_recover_replica(&root, &r->replica_signature, &owner, &pub) !=
+		ERR_OK ||
+	    memcmp(root.b, r->root.b, sizeof root.b) != 0)
+		return refuse(why, REASON_ROOT_MISMATCH,
+		    "replica's key is not signed by the epoch's root for this "
+		    "instance");
+	r->has_replica = true;
+	return ERR_OK;
+}
+
 enum err
 release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
     const struct release_terms *t, const uint64_t *epoch, struct refusal *why)
@@ -145,6 +174,8 @@ release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
 		goto done;
 	}
 	if ((e = check_root(&r, ep, t, why)) != ERR_OK)
+		goto done;
+	if ((e = check_replica(&r, in, t, why)) != ERR_OK)
 		goto done;
 	if ((e = check_ca(&r, in, ep, t, why)) != ERR_OK)
 		goto done;

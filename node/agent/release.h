@@ -25,6 +25,10 @@ struct app_release {
 	uint64_t pinned; /* the epoch that the app is pinned to */
 	bool has_registry;
 	uint8_t registry[20]; /* that says so */
+	/* What this instance alone has (common/crypto/v2key.h). */
+	bool has_replica;
+	struct k256_secret replica;
+	struct k256_sig65 replica_signature;
 	uint8_t ca_spki[P256_SPKI_LEN];
 	uint8_t os_image_hash[32];
 	uint64_t block_number;
@@ -33,6 +37,8 @@ struct app_release {
 /* What a release must be.  Borrows. */
 struct release_terms {
 	uint8_t app_id[20];
+	bool has_instance_id;
+	uint8_t instance_id[20];
 	uint64_t chain_id;
 	uint8_t kms_contract[20];
 	struct root_pin root; /* of epoch 0 */

@@ -11,6 +11,7 @@
 #include "node/agent/rpc_info.h"
 #include "node/agent/rpc_keys.h"
 #include "node/agent/rpc_quote.h"
+#include "node/agent/rpc_replica.h"
 #include "node/agent/rpc_v1.h"
 
 /* SDKs ask for the version before they use newer methods. */
@@ -32,6 +33,7 @@ static const struct rpc_method methods[] = {
 	{ "Attest", rpc_quote_attest, false },
 	{ "EmitEvent", rpc_quote_emit_event, false },
 	{ "Info", rpc_info, false },
+	{ "GetReplicaKey", rpc_replica_get_key, true },
 	{ "CounterGet", rpc_counter_get, false },
 	{ "CounterIncrement", rpc_counter_increment, false },
 	{ "GpuInfo", rpc_v1_gpu_info, false },

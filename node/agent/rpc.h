@@ -4,7 +4,7 @@
  * JSON reply; a refusal is HTTP 400 (or what the method set) with a pretty
  * {"error": text}.
  * Beside dstack's fields, GetKey and Info tell the key epoch; the counters
- * (rpc_counter.h) are ours. */
+ * (rpc_counter.h) and a replica's own keys (rpc_replica.h) are ours. */
 #ifndef NODE_AGENT_RPC_H
 #define NODE_AGENT_RPC_H
 

@@ -26,6 +26,8 @@ static const struct form {
 	{ &rpc_guest, "Verify", V0(verify_request), V0(verify_reply) },
 	{ &rpc_guest, "Version", V0(empty), V0(version_reply) },
 	{ &rpc_guest, "GpuInfo", V0(empty), V0(gpu_info_reply) },
+	{ &rpc_guest, "GetReplicaKey", V0(get_replica_key_request),
+	    V0(get_replica_key_reply) },
 	{ &rpc_guest, "CounterGet", V0(counter_get_request),
 	    V0(counter_reply) },
 	{ &rpc_guest, "CounterIncrement", V0(counter_increment_request),

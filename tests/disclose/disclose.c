@@ -55,6 +55,8 @@ __wrap_keys_app(struct app_keys *out, struct epoch_roots *r,
 		disclose("app_k256", out->k256.b);
 		disclose("app_disk", out->disk_crypt_key);
 		disclose("app_env", out->env_crypt_key);
+		if (out->has_replica)
+			disclose("app_replica", out->replica.b);
 	}
 	return e;
 }

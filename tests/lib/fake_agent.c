@@ -199,6 +199,9 @@ fake_agent_init(struct fake_agent *f, struct agent_backend *out)
 	    "2f431c7956869a4fe3e028c5f9518a935e2d01e81a3628f8b1d178fc2fac7b6d"
 	    "2405ace433624e5568e23c4ed291dbaf60dac79b756837c0fe745154ebfdc0a6"
 	    "01"));
+	f->release.has_replica = true;
+	memset(f->release.replica.b, 0x31, 32);
+	memset(f->release.replica_signature.b, 0x32, 65);
 	must(hex_fixed(f->ca.b, 32,
 	    "d4f60214a61f0e651fbf97e4b2da696a"
 	    "c7f898f1aa9f3d1f1282c49c6c7c0a72"));

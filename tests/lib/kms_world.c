@@ -362,8 +362,8 @@ caller_now(void *cookie)
 }
 
 void
-kms_caller_boot(struct kms_caller *c, struct kms_world *w,
-    enum channel_role role, uint8_t id)
+kms_caller_boot_as(struct kms_caller *c, struct kms_world *w,
+    enum channel_role role, uint8_t id, int instance)
 {
 	struct refusal why = { 0 };
 	char run_dir[600];
@@ -372,9 +372,10 @@ kms_caller_boot(struct kms_caller *c, struct kms_world *w,
 		.sim_image = w->sim.image,
 		.run_dir = run_dir };
 	static const char provider[] = "{\"name\":\"none\",\"id\":\"\"}";
-	uint8_t hash[32];
+	uint8_t hash[32], inst[20];
 
 	memset(hash, id, sizeof hash);
+	memset(inst, instance, sizeof inst);
 	const struct {
 		const char *name;
 		struct bytes payload;
@@ -382,14 +383,15 @@ kms_caller_boot(struct kms_caller *c, struct kms_world *w,
 		{ "system-preparing", { NULL, 0 } },
 		{ "app-id", { hash, 20 } },
 		{ "compose-hash", { hash, 32 } },
-		{ "instance-id", { hash, role == CHANNEL_APP ? 20 : 0 } },
+		{ "instance-id", { inst, instance >= 0 ? 20 : 0 } },
 		{ "boot-mr-done", { NULL, 0 } },
 		{ "key-provider", BYTES_STR(provider) },
 		{ "system-ready", { NULL, 0 } },
 	};
 
 	*c = (struct kms_caller){ .w = w, .role = role };
-	(void)snprintf(run_dir, sizeof run_dir, "%s/caller-%u", w->sim.dir, id);
+	(void)snprintf(run_dir, sizeof run_dir, "%s/caller-%u-%d", w->sim.dir,
+	    id, instance);
 	cr_assert_eq(file_mkdirs(run_dir), ERR_OK);
 	cr_assert_eq(tee_boot(&c->td, &o, &why), ERR_OK, "%s", why.detail);
 	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
@@ -404,6 +406,13 @@ kms_caller_boot(struct kms_caller *c, struct kms_world *w,
 		.now = caller_now };
 	memcpy(
 	    c->cx.kms_contract, kms_world_contract, sizeof kms_world_contract);
+}
+
+void
+kms_caller_boot(struct kms_caller *c, struct kms_world *w,
+    enum channel_role role, uint8_t id)
+{
+	kms_caller_boot_as(c, w, role, id, role == CHANNEL_APP ? id : -1);
 }
 
 void

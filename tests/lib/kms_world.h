@@ -87,6 +87,9 @@ struct kms_caller {
 /* Measures as dstack's guest does; `id` fills its compose hash. */
 void kms_caller_boot(struct kms_caller *c, struct kms_world *w,
     enum channel_role role, uint8_t id);
+/* The same; `instance` fills its instance id, -1: there is none. */
+void kms_caller_boot_as(struct kms_caller *c, struct kms_world *w,
+    enum channel_role role, uint8_t id, int instance);
 void kms_caller_close(struct kms_caller *c);
 /* What an honest verifier says of it. */
 void kms_caller_attested(struct attested *out, struct kms_caller *c);

@@ -80,6 +80,7 @@ fields_for(const char *name)
 		{ "GetTlsKey", "{\"epoch\":3}" },
 		{ "Sign", "{\"algorithm\":\"ed25519\",\"epoch\":3}" },
 		{ "EmitEvent", "{\"event\":\"a\"}" },
+		{ "GetReplicaKey", "{\"path\":\"a\",\"epoch\":3}" },
 		{ "CounterGet", "{\"name\":\"a\"}" },
 		{ "CounterIncrement", "{\"name\":\"a\",\"expected\":0}" },
 		{ "TdxQuote", "{\"report_data\":\"00\"}" },

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/crypto/dstack.h"
+#include "common/crypto/v2key.h"
 
 #include "node/agent/cacert.h"
 #include "node/agent/release.h"
@@ -446,4 +447,70 @@ Test(agent_cacert, pem)
 	cr_assert_str_eq(
 	    (char *)out.p, "-----BEGIN X-----\n/////w==\n-----END X-----\n");
 	buf_fini(&out);
+}
+
+/* ---- what one replica alone has ---- */
+
+static struct k256_secret replica;
+static struct k256_sig65 replica_sig;
+
+/* The release gets the key of an instance whose id is all `id`, for the epoch
+ * and app that it says, signed by `root`. */
+static void
+with_replica(uint64_t epoch, uint8_t id, const struct k256_secret *root)
+{
+	struct v2key_owner owner = { .epoch = epoch };
+	struct k256_pub pub;
+
+	memcpy(owner.app_id, kms.app_id, 20);
+	memset(owner.instance_id, id, 20);
+	k256_generate(&replica);
+	cr_assert_eq(k256_pubkey(&pub, &replica), ERR_OK);
+	cr_assert_eq(
+	    v2key_sign_replica(&replica_sig, root, &owner, &pub), ERR_OK);
+	kms.keys.replica_key = msg_bytes(replica.b, 32);
+	kms.keys.replica_signature = msg_bytes(replica_sig.b, 65);
+}
+
+/* It must be signed by the epoch's root, for this instance of this app. */
+Test(agent_release, replica)
+{
+	struct k256_secret *root = &kms.epoch[0].root;
+	struct app_release r;
+
+	kms.terms.has_instance_id = true;
+	memset(kms.terms.instance_id, 0x55, 20);
+	with_replica(0, 0x55, root);
+	allowed(NULL);
+	cr_assert_eq(
+	    release_verify(&r, &kms.keys, &kms.terms, NULL, NULL), ERR_OK);
+	cr_assert(r.has_replica);
+	cr_assert_arr_eq(r.replica.b, replica.b, 32);
+
+	with_replica(0, 0x56, root);
+	denied_with(NULL, REASON_ROOT_MISMATCH, "for this instance");
+	with_replica(1, 0x55, root);
+	denied_with(NULL, REASON_ROOT_MISMATCH, "for this instance");
+	with_replica(0, 0x55, &kms.epoch[1].root);
+	denied_with(NULL, REASON_ROOT_MISMATCH, "for this instance");
+	with_replica(0, 0x55, root);
+	replica_sig.b[7] ^= 1;
+	denied_with(NULL, REASON_ROOT_MISMATCH, "for this instance");
+	with_replica(0, 0x55, root);
+	memset(replica.b, 0xff, 32);
+	denied_with(NULL, REASON_ROOT_MISMATCH, "no key");
+	with_replica(0, 0x55, root);
+	kms.keys.replica_key.len = 31;
+	denied_with(NULL, REASON_ROOT_MISMATCH, "no key");
+	/* A node that sends none releases all the rest. */
+	kms.keys.replica_key.len = 0;
+	cr_assert_eq(
+	    release_verify(&r, &kms.keys, &kms.terms, NULL, NULL), ERR_OK);
+	cr_assert(!r.has_replica);
+	/* Who has no instance id takes none. */
+	with_replica(0, 0x55, root);
+	kms.terms.has_instance_id = false;
+	cr_assert_eq(
+	    release_verify(&r, &kms.keys, &kms.terms, NULL, NULL), ERR_OK);
+	cr_assert(!r.has_replica);
 }

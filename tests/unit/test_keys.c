@@ -10,6 +10,7 @@
 #include "common/crypto/epochcert.h"
 #include "common/crypto/hash.h"
 #include "common/crypto/keccak.h"
+#include "common/crypto/v2key.h"
 #include "kms/keys/keys.h"
 #include "tests/lib/facts.h"
 
@@ -111,6 +112,66 @@ Test(keys, app)
 	    "3"));
 	app_keys_wipe(&k);
 	cr_assert_eq(memcmp(&k, &zero, sizeof k), 0);
+	epoch_roots_free(r);
+}
+
+/* A replica's root, by another implementation of the formula; each of epoch,
+ * app, instance and root changes it. */
+Test(keys, replica)
+{
+	struct epoch_roots *r = roots(7, ROOT_K256, ROOT_CA), *later;
+	struct v2key_owner owner = { .epoch = 7 };
+	struct app_keys k, o;
+	struct k256_pub pub, root;
+	struct epoch_public want;
+
+	cr_assert_eq(keys_app(&k, r, app_id, instance_id), ERR_OK);
+	cr_assert(k.has_replica);
+	cr_assert(facts_eq(k.replica.b, 32,
+	    "46f45c036bb4d30b55c148e2c84afd55aa0660d32ccc9a2867c26cbf76bbdc0"
+	    "c"));
+	cr_assert(facts_eq(k.replica_signature.b, 65,
+	    "e24ab7c71cbd2bfab04d743b6850a08c0316204914491f6ea2c2038818d25f4f"
+	    "0314af768343934ad5ca9be4d8336148c2d85a428cf80ae540aeb4ebc99f5ada"
+	    "01"));
+	memcpy(owner.app_id, app_id, 20);
+	memcpy(owner.instance_id, instance_id, 20);
+	cr_assert_eq(k256_pubkey(&pub, &k.replica), ERR_OK);
+	cr_assert_eq(
+	    v2key_recover_replica(&root, &k.replica_signature, &owner, &pub),
+	    ERR_OK);
+	epoch_roots_public(r, &want);
+	cr_assert_arr_eq(root.b, want.k256.b, 33);
+
+	instance_id[19] ^= 1;
+	cr_assert_eq(keys_app(&o, r, app_id, instance_id), ERR_OK);
+	cr_assert_neq(memcmp(o.replica.b, k.replica.b, 32), 0);
+	cr_assert_eq(memcmp(o.k256.b, k.k256.b, 32), 0);
+	instance_id[19] ^= 1;
+	app_id[0] ^= 1;
+	cr_assert_eq(keys_app(&o, r, app_id, instance_id), ERR_OK);
+	cr_assert_neq(memcmp(o.replica.b, k.replica.b, 32), 0);
+	app_id[0] ^= 1;
+	/* The same roots under another number, and as another node has them. */
+	later = roots(8, ROOT_K256, ROOT_CA);
+	cr_assert_eq(keys_app(&o, later, app_id, instance_id), ERR_OK);
+	cr_assert_neq(memcmp(o.replica.b, k.replica.b, 32), 0);
+	epoch_roots_free(later);
+	later = roots(7, ROOT_K256, ROOT_CA);
+	cr_assert_eq(keys_app(&o, later, app_id, instance_id), ERR_OK);
+	cr_assert_eq(memcmp(o.replica.b, k.replica.b, 32), 0);
+	epoch_roots_free(later);
+	later = roots(7, ROOT_CA, ROOT_CA);
+	cr_assert_eq(keys_app(&o, later, app_id, instance_id), ERR_OK);
+	cr_assert_neq(memcmp(o.replica.b, k.replica.b, 32), 0);
+	epoch_roots_free(later);
+	/* Without an instance there is none. */
+	cr_assert_eq(keys_app(&o, r, app_id, NULL), ERR_OK);
+	cr_assert(!o.has_replica);
+	for (size_t i = 0; i < 32; i++)
+		cr_assert_eq(o.replica.b[i], 0);
+	app_keys_wipe(&k);
+	app_keys_wipe(&o);
 	epoch_roots_free(r);
 }
 

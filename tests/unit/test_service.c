@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/crypto/dstack.h"
+#include "common/crypto/v2key.h"
 #include "common/eth/appauth.h"
 #include "tests/lib/kms_ask.h"
 #include "tests/lib/link_node.h"
@@ -506,6 +507,86 @@ check_keys(const KmsReply *r, const struct k256_pub *root)
 	cr_assert_arr_eq(k->epochs[0]->k256_pub.data, root->b, 33);
 	cr_assert_eq(k->block_number, w.block);
 	cr_assert_arr_eq(k->block_hash.data, at.hash, 32);
+}
+
+/* The keys of a CVM of app `id`, over a channel of its own. */
+static KmsReply *
+keys_of(uint8_t id, int instance)
+{
+	struct kms_caller c;
+	struct channel *ch;
+	KmsReply *r;
+
+	kms_caller_boot_as(&c, &w, CHANNEL_APP, id, instance);
+	ch = dial(&c);
+	cr_assert_not_null(r = kms_ask_keys(ch, -1, &why), "%s", why.detail);
+	channel_close(ch);
+	kms_caller_close(&c);
+	return r;
+}
+
+static bool
+same_bytes(ProtobufCBinaryData a, ProtobufCBinaryData b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+/* A replica's key is signed by the root for this very app and instance. */
+static void
+check_replica(const KmsReply *r, const struct k256_pub *root, uint8_t id,
+    uint8_t instance)
+{
+	const Devproof__Kms__V1__AppKeys *k = r->app_keys;
+	struct v2key_owner owner = { .epoch = 0 };
+	struct k256_secret s;
+	struct k256_sig65 sig;
+	struct k256_pub pub, got;
+
+	cr_assert_eq(k->replica_key.len, 32);
+	cr_assert_eq(k->replica_signature.len, 65);
+	memset(owner.app_id, id, 20);
+	memset(owner.instance_id, instance, 20);
+	memcpy(s.b, k->replica_key.data, 32);
+	memcpy(sig.b, k->replica_signature.data, 65);
+	cr_assert_eq(k256_pubkey(&pub, &s), ERR_OK);
+	cr_assert_eq(v2key_recover_replica(&got, &sig, &owner, &pub), ERR_OK);
+	cr_assert_arr_eq(got.b, root->b, 33);
+}
+
+/* Replicas of an app share its key, and none has another's own.  Whose it is
+ * comes from the evidence: there is no way to ask for another's. */
+Test(service, replica_keys)
+{
+	struct k256_pub root = make_ready();
+	KmsReply *one, *two, *again, *none, *other;
+
+	kms_node_alone(&w, node);
+	one = keys_of(0x42, 1);
+	two = keys_of(0x42, 2);
+	again = keys_of(0x42, 1);
+	none = keys_of(0x42, -1);
+	other = keys_of(0x43, 1);
+	check_replica(one, &root, 0x42, 1);
+	check_replica(two, &root, 0x42, 2);
+	check_replica(other, &root, 0x43, 1);
+	cr_assert(same_bytes(one->app_keys->k256_key, two->app_keys->k256_key));
+	cr_assert(
+	    same_bytes(one->app_keys->k256_key, none->app_keys->k256_key));
+	cr_assert(same_bytes(
+	    one->app_keys->replica_key, again->app_keys->replica_key));
+	cr_assert(!same_bytes(
+	    one->app_keys->replica_key, two->app_keys->replica_key));
+	cr_assert(!same_bytes(
+	    one->app_keys->replica_key, other->app_keys->replica_key));
+	cr_assert(
+	    !same_bytes(one->app_keys->replica_key, one->app_keys->k256_key));
+	cr_assert_eq(none->app_keys->replica_key.len, 0);
+	cr_assert_eq(none->app_keys->replica_signature.len, 0);
+	msg_reply_free(one);
+	msg_reply_free(two);
+	msg_reply_free(again);
+	msg_reply_free(none);
+	msg_reply_free(other);
 }
 
 /* Keys are released at each request anew: only for an app that the contract
