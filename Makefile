@@ -59,6 +59,9 @@ help: ## this list
 
 deps: ## install what is missing (Debian packages, npm packages)
 	@deploy/deps.sh
+.PHONY: deps-tests
+deps-tests: ## the same, and a browser for the dashboard's test
+	@deploy/deps.sh --tests
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
@@ -141,7 +144,7 @@ test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
 
-test: deps ## install, build with both compilers, run every test
+test: deps-tests ## install, build with both compilers, run every test
 	$(MAKE) -s lint
 	$(MAKE) -s -j2 test-bins forge-build
 	$(MAKE) -s -j2 CC=clang all

@@ -1,7 +1,8 @@
 #!/bin/sh
 # deploy/deps.sh: everything that building and testing needs, from Debian 12
 # and npm.  `make deps` runs it.  Installs only what is missing; on a machine
-# that has everything it only looks, in well under a second.
+# that has everything it only looks, in well under a second.  With --tests also
+# what single tests look at; where that cannot be had, they are skipped.
 set -eu
 
 PACKAGES="
@@ -14,6 +15,8 @@ PACKAGES="
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
 	postgresql python3 python3-cryptography python3-psycopg2
 "
+# For tests/e2e/dashboard.sh alone; a large download.
+TEST_PACKAGES="chromium"
 # Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of
 # the raft paper; tests/unit/test_raftlib.c), so this one comes from backports.
 BACKPORTS="libraft-dev"
@@ -149,6 +152,17 @@ raft_is_enough || die "libraft >= $BACKPORTS_VERSION_MIN is needed"
 node_is_enough || die "node >= $NODE_MIN and npm are needed; found:" \
     "node $(node --version 2>/dev/null || echo none)," \
     "npm $(npm --version 2>/dev/null || echo none)"
+
+if [ "${1:-}" = --tests ]; then
+	# shellcheck disable=SC2086
+	missing=$(missing_of $TEST_PACKAGES)
+	if [ -n "$missing" ]; then
+		say "for tests alone: installing" $missing
+		# shellcheck disable=SC2086
+		apt update && apt install --no-install-recommends $missing ||
+		    say "cannot be installed, tests are skipped:" $missing
+	fi
+fi
 
 cd "$top"
 for folder in $NODE_FOLDERS; do

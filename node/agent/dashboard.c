@@ -16,8 +16,8 @@
 #include "node/agent/rpc.h"
 #include "node/agent/sysinfo.h"
 
-/* Bytes of a payload that are shown. */
-#define PAYLOAD_SHOWN 48
+/* Of a payload: characters that are shown. */
+#define PAYLOAD_SHOWN 400
 
 static const char style[] =
     ":root{--bg:#f5f6f8;--card:#fff;--ink:#1d2433;--soft:#5b6577;"
@@ -43,8 +43,8 @@ static const char style[] =
     "th,td{text-align:left;vertical-align:top;padding:5px 14px 5px 0;"
     "border-top:1px solid var(--line)}"
     "tr:first-child th,tr:first-child td{border-top:0}"
-    "th{font-weight:500;color:var(--soft);white-space:nowrap;width:1%}"
-    "thead th{font-size:12px}"
+    "th{font-weight:500;color:var(--soft);width:150px}"
+    "thead th{font-size:12px}thead th+th{width:auto}"
     "code,textarea{font:12.5px/1.5 ui-monospace,'SFMono-Regular',Menlo,"
     "Consolas,monospace;overflow-wrap:anywhere}"
     "textarea{width:100%;height:340px;border:1px solid var(--line);"
@@ -120,6 +120,18 @@ row(struct page *p, const char *name, const char *value)
 }
 
 static void
+row_address(struct page *p, const char *name, const uint8_t v[static 20])
+{
+	char hex[41];
+
+	put(p, "<tr><th scope=\"row\">");
+	text(p, name);
+	put(p, "</th><td><code>0x");
+	text(p, hex_encode(hex, v, 20));
+	put(p, "</code></td></tr>\n");
+}
+
+static void
 row_hex(struct page *p, const char *name, const uint8_t *v, size_t len)
 {
 	char hex[2 * 64 + 1];
@@ -177,7 +189,7 @@ app_section(struct page *p, const struct agent_backend *b, const struct info *i)
 	open_section(p, "App");
 	put(p, "<table>\n");
 	row(p, "Name", id->name);
-	row_hex(p, "App ID", id->app_id, 20);
+	row_address(p, "App ID", id->app_id);
 	row_hex(
 	    p, "Instance ID", id->instance_id, id->has_instance_id ? 20 : 0);
 	row_hex(p, "Compose hash", id->compose_hash, 32);
@@ -203,12 +215,12 @@ kms_section(struct page *p, const struct agent_backend *b)
 	open_section(p, "Key management");
 	put(p, "<table>\n");
 	(void)snprintf(n, sizeof n, "%" PRIu64, b->chain_id);
-	row(p, "Chain", n);
-	row_hex(p, "KMS contract", b->kms_contract, 20);
+	row(p, "Chain ID", n);
+	row_address(p, "KMS contract", b->kms_contract);
 	(void)snprintf(n, sizeof n, "%" PRIu64, pin.epoch);
 	row(p, "Key epoch", n);
 	if (pin.has_registry)
-		row_hex(p, "Registry of roots", pin.registry, 20);
+		row_address(p, "Registry of roots", pin.registry);
 	put(p, "</table>\n</section>\n");
 }
 
@@ -227,6 +239,31 @@ measured_section(struct page *p, const struct info *i)
 	put(p, "</table>\n</section>\n");
 }
 
+/* A payload in hex: as text if that is what it is, and cut. */
+static void
+payload(struct page *p, const char *hex)
+{
+	char shown[PAYLOAD_SHOWN + 1];
+	size_t n = 0, len = strlen(hex) / 2;
+	bool readable = len > 0;
+
+	for (size_t i = 0; readable && i < len && n < PAYLOAD_SHOWN; i++) {
+		uint8_t c = 0;
+		size_t one;
+
+		readable = hex_decode(&c, 1, &one, hex + 2 * i, 2) == ERR_OK &&
+		    c >= 0x20 && c < 0x7f;
+		shown[n++] = (char)c;
+	}
+	if (!readable)
+		n = (size_t)snprintf(
+		    shown, sizeof shown, "%.*s", PAYLOAD_SHOWN, hex);
+	shown[n < PAYLOAD_SHOWN ? n : PAYLOAD_SHOWN] = '\0';
+	text(p, shown);
+	if ((readable ? len : 2 * len) > PAYLOAD_SHOWN)
+		textf(p, "\xe2\x80\xa6 (%zu bytes)", len);
+}
+
 /* Runtime events: what the VM measured of the app, readable where it is. */
 static void
 events_section(struct page *p, const struct info *i)
@@ -240,20 +277,17 @@ events_section(struct page *p, const struct info *i)
 	    "<th scope=\"col\">Payload</th></tr></thead>\n");
 	json_array_foreach(log, k, ev)
 	{
-		const char *name = "", *payload = "";
+		const char *name = "", *value = "";
 		uint64_t imr = 0;
 
 		if (json_get_u64(&imr, ev, "imr") != ERR_OK || imr != 3 ||
 		    json_get_str(&name, ev, "event") != ERR_OK ||
-		    json_get_str(&payload, ev, "event_payload") != ERR_OK)
+		    json_get_str(&value, ev, "event_payload") != ERR_OK)
 			continue;
 		put(p, "<tr><th scope=\"row\">");
 		text(p, name);
 		put(p, "</th><td><code>");
-		textf(p, "%.*s", 2 * PAYLOAD_SHOWN, payload);
-		if (strlen(payload) > 2 * PAYLOAD_SHOWN)
-			textf(
-			    p, "\xe2\x80\xa6 (%zu bytes)", strlen(payload) / 2);
+		payload(p, value);
 		put(p, "</code></td></tr>\n");
 	}
 	json_decref(log);
