@@ -46,6 +46,12 @@ k=$(key oracle /oracle)
 ok 'same path, same key' same "$k" "$(key oracle /oracle)"
 ok 'another path, another key' differ "$k" "$(key oracle /other)"
 ok 'another app, another key' differ "$k" "$(key other /oracle)"
+replica_key() { # app path
+	curl -sfG --unix-socket "$(sock "$1")" http://x/GetReplicaKey \
+	    --data-urlencode "path=$2" | jq -er .key
+}
+r=$(replica_key oracle /oracle)
+ok "a replica's own key is another" differ "$k" "$r"
 
 kms=$(jq -r .kms_contract "$D/sim.json")
 app=$(jq -r '.apps[] | select(.name == "oracle") | .app_id' "$D/sim.json")
@@ -67,6 +73,7 @@ ok 'with the same key' same "$k" "$(key oracle /oracle)"
 ok 'kms1 is killed' ctl sim kill "$D" kms1
 restart_app oracle >/dev/null 2>&1
 ok 'the others give the same key' same "$k" "$(key oracle /oracle)"
+ok "and the same of this replica alone" same "$r" "$(replica_key oracle /oracle)"
 ok 'kms1 comes back' ctl sim start "$D" kms1
 ok 'ready from its sealed disk' eventually 30 status_is kms1 '.phase == "ready"'
 ok 'kms0 dies instead' ctl sim kill "$D" kms0
