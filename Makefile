@@ -195,7 +195,7 @@ soak: deps ## failing nodes under load for HOURS=n (0.17): is memory flat?
 	tests/chaos/soak.sh $(B) $(HOURS)
 
 BENCH := $(sort $(wildcard tests/bench/*.c)) tests/lib/app_cvm.c \
-    tests/lib/counter_client.c
+    tests/lib/counter_client.c tests/lib/rawhttp.c
 # Plain raft beside ours, in one program; see tests/bench/bench_raft.c.
 BENCH_WRAP := $(foreach f,seal_size seal_put seal_open \
     crypto_generichash_update crypto_generichash_final,-Wl,--wrap=$(f))

@@ -8,9 +8,10 @@
  *        bench etcd URL              compare-and-increment at an etcd
  *        bench raft DIR              three engines with disks in DIR
  *        bench disk DIR NAME         the disk of DIR, as line NAME
+ *        bench socket SOCKET         calls at an agent's socket
  *        bench quote QUOTE COLLATERAL ROOT NOW   one quote: quote.sh
  * JSON lines on standard output; the first one has a table for people on
- * standard error, cluster.sh one of the next five. */
+ * standard error, as "socket" does, cluster.sh one of the next five. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 #include "tests/bench/bench_load.h"
 #include "tests/bench/bench_prim.h"
 #include "tests/bench/bench_raft.h"
+#include "tests/bench/bench_socket.h"
 
 #define SESSION_THREADS 2
 #define RELEASE_THREADS 4
@@ -104,6 +106,25 @@ tell(enum err e, const struct refusal *why)
 	return EXIT_FAILURE;
 }
 
+/* Its lines on standard output, and as a table. */
+static enum err
+with_table(enum err (*run)(FILE *json, const char *arg), const char *arg)
+{
+	char *lines = NULL;
+	size_t len;
+	FILE *json = open_memstream(&lines, &len);
+	enum err e = json != NULL ? run(json, arg) : ERR_NOMEM;
+
+	if (json != NULL && fclose(json) != 0)
+		e = ERR_IO;
+	if (e == ERR_OK) {
+		(void)fputs(lines, stdout);
+		bench_table(stderr, lines);
+	}
+	free(lines);
+	return e;
+}
+
 /* Everything but the sessions and releases of one node. */
 static int
 other_bench(int argc, char **argv)
@@ -125,6 +146,8 @@ other_bench(int argc, char **argv)
 					  : REPLACED,
 				&why),
 		    &why);
+	if (argc == 3 && strcmp(argv[1], "socket") == 0)
+		return tell(with_table(bench_socket, argv[2]), &why);
 	if (argc == 3 && strcmp(argv[1], "etcd") == 0)
 		return tell(bench_etcd(stdout, argv[2]), &why);
 	if (argc == 3 && strcmp(argv[1], "raft") == 0)
@@ -138,6 +161,7 @@ other_bench(int argc, char **argv)
 	    "       bench etcd URL\n"
 	    "       bench raft DIR\n"
 	    "       bench disk DIR NAME\n"
+	    "       bench socket SOCKET\n"
 	    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
 	return 2;
 }

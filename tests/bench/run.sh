@@ -32,6 +32,7 @@ trap 'exit 143' TERM
 	"$B/kmsctl" sim app "$dir" bench
 } >"$work/said" 2>&1
 "$B/bench" "$dir"
+"$B/bench" socket "$dir/apps/bench/dstack.sock"
 
 # Another verifier beside ours, on one quote.
 "$B/kmsctl" sim quote "$dir" --report-data 01 --collateral "$work/c.json" \
