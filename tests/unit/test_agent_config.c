@@ -176,10 +176,10 @@ Test(agent_config, print_round_trip)
 	cr_assert_eq(a.kms_registry[0], 0x5f);
 	cr_assert_eq(a.n_anchor_signers, 2);
 	cr_assert_str_eq(a.compose_file, "/it's");
+	cr_assert_str_eq(a.encrypted_env, "/e");
+	cr_assert_str_eq(a.env_dir, "/run/e");
 	cr_assert_eq(
 	    parse(&a, MIN "listen: { external: '0.0.0.0:0' }\n", why), ERR_OK);
 	cr_assert_str_eq(a.external_host, "0.0.0.0");
-	cr_assert_str_eq(a.encrypted_env, "/e");
-	cr_assert_str_eq(a.env_dir, "/run/e");
 	buf_fini(&out);
 }
