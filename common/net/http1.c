@@ -32,7 +32,6 @@ http1_fini(struct http1 *p)
 {
 	buf_wipe(&p->head);
 	buf_wipe(&p->body);
-	buf_wipe(&p->beyond);
 }
 
 bool
@@ -440,7 +439,6 @@ enum http1_step
 http1_feed(struct http1 *p, struct bytes *in)
 {
 	enum http1_step step = HTTP1_MORE;
-	size_t n;
 
 	assert(p->state != OVER);
 	if (p->state == IN_HEAD)
@@ -455,10 +453,5 @@ http1_feed(struct http1 *p, struct bytes *in)
 		step = feed_chunked(p, in);
 	else if ((step = take(p, in)) == HTTP1_MORE && p->left == 0)
 		p->state = OVER;
-	if (step != HTTP1_MORE || p->state != OVER)
-		return step;
-	n = in->len < HTTP1_BEYOND_MAX ? in->len : HTTP1_BEYOND_MAX;
-	if (n > 0 && buf_set(&p->beyond, in->p, n) != ERR_OK)
-		return http1_refuse(p, 503, "out of memory");
-	return HTTP1_WHOLE;
+	return step == HTTP1_MORE && p->state == OVER ? HTTP1_WHOLE : step;
 }

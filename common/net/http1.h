@@ -18,8 +18,6 @@
 #define HTTP1_HEAD_MAX (64u * 1024)
 #define HTTP1_FIELDS_MAX 100u
 #define HTTP1_QUERY_MAX 128u
-/* Bytes behind a request that are kept: see `beyond`. */
-#define HTTP1_BEYOND_MAX (64u * 1024)
 
 enum http1_step {
 	HTTP1_MORE, /* give more bytes */
@@ -44,10 +42,6 @@ struct http1 {
 	size_t body_max; /* bytes that the body may have: of memory, too */
 	/* From HTTP1_WHOLE on. */
 	struct buf body; /* owns */
-	/* Owns.  What came behind the body together with its end: the
-	 * body's rest if its length was declared too small, or another
-	 * request. */
-	struct buf beyond;
 	/* With HTTP1_REFUSED. */
 	unsigned status;
 	const char *why; /* static */
@@ -67,7 +61,8 @@ struct http1 {
 /* http1_init begins a request whose body has at most `max_body` bytes. */
 void http1_init(struct http1 *p, size_t max_body);
 
-/* http1_feed takes bytes from the front of `*in`.  After HTTP1_WHOLE or
+/* http1_feed takes bytes from the front of `*in`; what is behind the request
+ * stays.  After HTTP1_WHOLE or
  * HTTP1_REFUSED it is not called any more. */
 enum http1_step http1_feed(struct http1 *p, struct bytes *in);
 

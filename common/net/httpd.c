@@ -103,7 +103,6 @@ httpd_request_of(struct httpd_request *out, const struct http1 *in)
 		.path = in->path,
 		.content_type = in->content_type,
 		.body = buf_view(&in->body),
-		.beyond = buf_view(&in->beyond),
 		.internal = in,
 	};
 	if (out->body.p == NULL)

@@ -26,9 +26,6 @@ struct httpd_request {
 	const char *path; /* without the query, percent-decoded */
 	const char *content_type; /* "" if absent */
 	struct bytes body; /* borrowed for the call; NUL behind it */
-	/* What came together with the body's end, behind it: its rest, if the
-	 * client counted too few (the JS SDK counts UTF-16 units). */
-	struct bytes beyond;
 	const struct http1 *internal; /* for httpd_query */
 };
 

@@ -98,37 +98,6 @@ call_get(const struct agent_backend *b, struct rpc_reply *out,
 	json_decref(q.fields);
 }
 
-static bool
-is_ascii(struct bytes b)
-{
-	for (size_t i = 0; i < b.len; i++)
-		if (b.p[i] > 0x7f)
-			return false;
-	return true;
-}
-
-/* The JS SDK's Content-Length counts UTF-16 units, so that the last bytes of
- * a body that is not ASCII lie behind it. */
-static enum err
-parse_uncut(json_t **out, const struct httpd_request *rq)
-{
-	struct buf all = { 0 };
-	enum err e = ERR_MALFORMED;
-
-	if (rq->beyond.len == 0 || is_ascii(rq->body))
-		return e;
-	e = buf_reserve(&all, rq->body.len + rq->beyond.len);
-	if (e == ERR_OK)
-		e = buf_append(&all, rq->body.p, rq->body.len, SIZE_MAX);
-	if (e == ERR_OK)
-		e = buf_append(&all, rq->beyond.p, rq->beyond.len, SIZE_MAX);
-	if (e == ERR_OK)
-		e = json_parse_nul(
-		    out, all.p, all.len, LIMIT_HTTP_BODY, NULL, 0);
-	buf_wipe(&all);
-	return e;
-}
-
 static void
 call_post(const struct agent_backend *b, struct rpc_reply *out,
     const struct rpc_service *service, const char *method,
@@ -139,8 +108,7 @@ call_post(const struct agent_backend *b, struct rpc_reply *out,
 
 	if (rq->body.len > 0 &&
 	    json_parse_nul(&fields, rq->body.p, rq->body.len, LIMIT_HTTP_BODY,
-		why, sizeof why) != ERR_OK &&
-	    parse_uncut(&fields, rq) != ERR_OK)
+		why, sizeof why) != ERR_OK)
 		rpc_refuse(out, 400, "Failed to parse request: %s", why);
 	else
 		rpc_call(b, out, service, method, fields, false);

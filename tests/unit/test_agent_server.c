@@ -173,19 +173,16 @@ Test(agent_server, ascii_only)
 	json_decref(v);
 }
 
-/* The JS SDK counts UTF-16 units, not bytes: what comes with such a body
- * belongs to it, if it makes it whole.  (Nobody waits for it.) */
+/* The JS SDK counts UTF-16 units, not bytes: such a body is cut, whatever
+ * comes behind it and whenever, and nobody waits for that. */
 Test(agent_server, short_length)
 {
 #define CUT "{\"path\":\"/cl\xc3\xa9\",\"purpose\":\"p\"}"
-	json_t *whole = answer(
-		   JSON_POST("/GetKey", "30", CUT), 4096, "HTTP/1.1 200 "),
-	       *cut = answer(
-		   JSON_POST("/GetKey", "29", CUT), 4096, "HTTP/1.1 200 ");
-
-	cr_assert(json_equal(whole, cut));
-	json_decref(whole);
-	json_decref(cut);
+	json_decref(
+	    answer(JSON_POST("/GetKey", "30", CUT), 4096, "HTTP/1.1 200 "));
+	for (size_t step = 1; step < 999; step *= 7)
+		json_decref(answer(
+		    JSON_POST("/GetKey", "29", CUT), step, "HTTP/1.1 400 "));
 	refused(JSON_POST("/GetKey", "29", CUT "POST / HTTP/1.1\r\n\r\n"),
 	    "HTTP/1.1 400 ", "Failed to parse request");
 	refused(JSON_POST("/GetKey", "1", "{}"), "HTTP/1.1 400 ",
