@@ -36,7 +36,7 @@ wire_of(const ProtobufCFieldDescriptor *f)
 	case PROTOBUF_C_TYPE_ENUM:
 		break;
 	}
-	assert(!"pbjson: a type that no message here has");
+	assert(false); /* a type that no message here has */
 	return VARINT;
 }
 
