@@ -14,9 +14,11 @@
 #define READS_IN_A_ROW 16 /* before others have their turn */
 
 void
-httpconn_init(struct httpconn *c, int fd, size_t max_body)
+httpconn_init(struct httpconn *c, int fd, size_t max_body, const char *header)
 {
-	*c = (struct httpconn){ .fd = fd, .state = HTTPCONN_READING };
+	*c = (struct httpconn){
+		.fd = fd, .header = header, .state = HTTPCONN_READING
+	};
 	http1_init(&c->in, max_body);
 	c->began_ms = c->heard_ms = clock_mono_ms();
 }
@@ -47,6 +49,8 @@ httpconn_reply(struct httpconn *c, struct httpd_reply *rp)
 	    "Content-Length: %zu\r\n",
 	    rp->status, phrase[0] != '\0' ? phrase : "Status", rp->content_type,
 	    rp->body.len);
+	if (e == ERR_OK && c->header != NULL)
+		e = buf_printf(&c->head, "%s\r\n", c->header);
 	if (e == ERR_OK && rp->header_name != NULL)
 		e = buf_printf(
 		    &c->head, "%s: %s\r\n", rp->header_name, rp->header_value);

@@ -25,6 +25,7 @@ struct httpconn {
 	size_t reserved;
 
 	int fd; /* owns */
+	const char *header; /* "Name: value" of every reply, or NULL; borrows */
 	enum httpconn_state state;
 	struct http1 in; /* owns */
 	uint64_t began_ms; /* accepted; then: the reply was made, was sent */
@@ -36,8 +37,9 @@ struct httpconn {
 	size_t drained;
 };
 
-/* httpconn_init begins to read; takes `fd`. */
-void httpconn_init(struct httpconn *c, int fd, size_t max_body);
+/* httpconn_init begins to read; takes `fd`, borrows `header` (or NULL). */
+void httpconn_init(
+    struct httpconn *c, int fd, size_t max_body, const char *header);
 void httpconn_fini(struct httpconn *c);
 
 /* httpconn_reply makes the bytes of a reply; takes its body. */

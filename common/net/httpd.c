@@ -43,6 +43,7 @@ struct queue {
 struct httpd {
 	httpd_handler *handler;
 	void *cookie; /* borrows */
+	const char *header;
 	size_t max_body, max_bodies, max_drain;
 	unsigned max_connections;
 	uint64_t timeout_ms, total_ms;
@@ -360,7 +361,7 @@ conn_new(struct httpd *h, int fd)
 		(void)close(fd);
 		return;
 	}
-	httpconn_init(c, fd, h->max_body);
+	httpconn_init(c, fd, h->max_body, h->header);
 	if ((c->next = h->conns) != NULL)
 		c->next->prev = c;
 	h->conns = c;
@@ -522,6 +523,7 @@ httpd_start(struct httpd **out, const struct httpd_options *o,
 	assert(o->max_connections > 0 && o->threads > 0 && o->timeout_s > 0);
 	h->handler = handler;
 	h->cookie = cookie;
+	h->header = o->header;
 	h->max_body = o->max_body;
 	h->max_bodies = o->max_bodies != 0 ? o->max_bodies : BODIES_DEFAULT;
 	h->max_drain = DRAIN_MIN + DRAIN_FACTOR * h->max_body;

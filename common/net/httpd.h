@@ -59,6 +59,7 @@ struct httpd_options {
 	uint16_t port; /* 0 takes a free one; or, before both: */
 	bool has_fd;
 	int fd; /* listens already; the server takes it on success */
+	const char *header; /* "Name: value" for every reply, or NULL; static */
 	size_t max_body; /* bytes; larger is answered 413 */
 	size_t max_bodies; /* of all requests at once; 0: 64 MiB.  Over: 503 */
 	unsigned max_connections; /* further ones are closed at once */

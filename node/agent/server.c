@@ -18,6 +18,9 @@
 #define SILENCE_S 4
 #define TOTAL_S 15
 
+/* The public surface says so in every reply. */
+#define APP_VERSION "X-App-Version: v" RPC_API_VERSION " (" RPC_REV ")"
+
 /* What no service and no page is at: no JSON, by which clients of 0.6 know
  * that a version is not served. */
 #define NOT_FOUND \
@@ -162,10 +165,6 @@ server_answer(struct httpd_reply *rp, const struct agent_backend *b,
 	const char *method;
 	bool post = strcmp(rq->method, "POST") == 0;
 
-	if (surface == SURFACE_WORKER) {
-		rp->header_name = "X-App-Version";
-		rp->header_value = "v" RPC_API_VERSION " (" RPC_REV ")";
-	}
 	if (surface_route(&service, &method, surface, rq->path) != ERR_OK) {
 		if (!is_page(rp, b, page, rq))
 			not_found(rp);
@@ -211,6 +210,7 @@ server_start(struct server **out, const struct agent_backend *b,
 		.port = so->port,
 		.has_fd = so->has_fd,
 		.fd = so->fd,
+		.header = so->surface == SURFACE_WORKER ? APP_VERSION : NULL,
 		.max_body = LIMIT_HTTP_BODY,
 		.max_connections = MAX_CONNECTIONS,
 		.timeout_s = SILENCE_S,

@@ -334,6 +334,7 @@ Test(agent_server, routes_worker)
 	at("/prpc/Version", "200", "\r\nX-App-Version: v0.5.11 (");
 	at("/prpc/X", "400", "\r\nX-App-Version: ");
 	at("/nothing/at", "404", "\r\nX-App-Version: ");
+	at("/%00", "400", "\r\nX-App-Version: ");
 }
 
 static bool
@@ -344,6 +345,8 @@ page(const struct agent_backend *b, const struct httpd_request *rq,
 	if (strcmp(rq->path, "/") != 0)
 		return false;
 	rp->content_type = "text/html; charset=utf-8";
+	rp->header_name = "X-Page";
+	rp->header_value = "1";
 	return buf_printf(&rp->body, "<p>a page") == ERR_OK;
 }
 
@@ -361,6 +364,8 @@ Test(agent_server, pages)
 	unmounted("GET /x HTTP/1.1\r\nHost: x\r\n\r\n");
 	out = talk("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4096);
 	cr_assert_not_null(strstr(out, "Content-Type: text/html"));
+	cr_assert_not_null(strstr(out, "\r\nX-App-Version: v0.5.11 ("));
+	cr_assert_not_null(strstr(out, "\r\nX-Page: 1\r\n"));
 	cr_assert_not_null(strstr(out, "\r\n\r\n<p>a page"));
 	free(out);
 	json_decref(answer("GET /prpc/Version HTTP/1.1\r\nHost: x\r\n\r\n",
