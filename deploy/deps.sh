@@ -12,7 +12,7 @@ PACKAGES="
 	libssl-dev libsecp256k1-dev libsodium-dev
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
-	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev
+	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev zlib1g-dev
 	postgresql python3 python3-cryptography python3-psycopg2
 "
 # For tests/e2e/dashboard.sh alone; a large download.

@@ -20,6 +20,7 @@ static const struct ctl_command *const tables[] = {
 	cmd_env,
 	cmd_verify,
 	cmd_quote,
+	cmd_tls,
 	cmd_collateral,
 	cmd_app,
 	cmd_kms,

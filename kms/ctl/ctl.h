@@ -59,6 +59,7 @@ extern const struct ctl_command cmd_simapp[];
 extern const struct ctl_command cmd_simquote[];
 extern const struct ctl_command cmd_simtime[];
 extern const struct ctl_command cmd_status[];
+extern const struct ctl_command cmd_tls[];
 extern const struct ctl_command cmd_verify[];
 
 /* ctl_main runs argv and returns the exit code. */

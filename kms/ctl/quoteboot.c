@@ -14,6 +14,7 @@ struct boot_run {
 	const struct verdict *v;
 	const struct quoteboot *b;
 	struct event_log log; /* owns */
+	bool stripped; /* the log is: only RTMR3 can be replayed */
 	json_t *boot; /* owns */
 	struct refusal *why;
 };
@@ -23,7 +24,7 @@ replay(struct boot_run *x)
 {
 	enum err e = ERR_OK;
 
-	for (uint32_t i = 0; i < 4; i++) {
+	for (uint32_t i = x->stripped ? 3 : 0; i < 4; i++) {
 		char check[64], a[97], b[97];
 		uint8_t got[48];
 		bool same;
@@ -142,6 +143,12 @@ check_image(struct boot_run *x)
 	char hash[65], image[128];
 	enum err e;
 
+	if (x->stripped && !has_document(x->b->vm_config)) {
+		quotereport_row(x->r, &row);
+		return refuse(x->why, REASON_OS_IMAGE,
+		    "OS_IMAGE: no measurement document says what RTMR0-2 of a "
+		    "stripped log are");
+	}
 	if (x->b->vm_config.len == 0)
 		return ERR_OK;
 	if (!x->b->vm_config_explicit && !has_document(x->b->vm_config)) {
@@ -221,6 +228,7 @@ quoteboot_check(struct quotereport *r, json_t **boot, const struct verdict *v,
 	if (e != ERR_OK)
 		return e;
 	x.boot = json_object();
+	x.stripped = event_log_stripped(&x.log);
 	/* What the log says is shown only once it is known to be measured. */
 	if ((e = replay(&x)) == ERR_OK && (e = tell_events(&x)) == ERR_OK &&
 	    (e = check_image(&x)) == ERR_OK)

@@ -10,11 +10,14 @@
 struct quotejob {
 	struct ctl *c; /* borrows these three */
 	const struct args *a;
+	const char *source; /* where the evidence is from, for people */
 	const char *policy_name;
 	int64_t now;
 	struct attest_policy policy;
 	struct quotefile file; /* owns from here on */
 	struct buf root; /* DER of another trust anchor, or empty */
+	const char *root_from; /* borrows: who named it */
+	const char *pccs; /* borrows: unless --pccs or --collateral; or NULL */
 	struct buf event_log, vm_config, compose; /* from options */
 	struct quotereport report;
 
@@ -25,6 +28,7 @@ struct quotejob {
 	struct refusal why;
 	bool insecure; /* the trust anchor is not the vendor's */
 	bool genuine; /* signed and in date, whatever the policy says */
+	struct verdict verdict; /* when genuine, of an Intel quote */
 	const char *status; /* static, when genuine; NULL: none */
 	/* Members of the answer; owned, NULL when unknown. */
 	json_t *advisory_ids, *platform, *tcb, *measurements, *claims, *boot,
@@ -40,6 +44,15 @@ enum ctl_exit quotejob_intel(struct quotejob *j);
  * a Nitro enclave (--nonce). */
 enum ctl_exit quotejob_snp(struct quotejob *j);
 enum ctl_exit quotejob_nitro(struct quotejob *j);
+
+/* quotejob_now and quotejob_policy read these two options. */
+enum ctl_exit quotejob_now(struct quotejob *j);
+enum ctl_exit quotejob_policy(struct quotejob *j);
+
+/* quotejob_answer tells the outcome, rows and all; `tls` (taken, or NULL) is
+ * a member of the answer.  Then quotejob_fini. */
+enum ctl_exit quotejob_answer(struct quotejob *j, json_t *tls);
+void quotejob_fini(struct quotejob *j);
 
 /* quotejob_keep notes an outcome unless there is an earlier refusal. */
 void quotejob_keep(struct quotejob *j, enum err e, const struct refusal *why);

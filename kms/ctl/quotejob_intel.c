@@ -54,6 +54,8 @@ get_collateral(struct quotejob *j, struct collateral *out)
 	enum ctl_exit rc = CTL_OK;
 	enum err e;
 
+	if (path == NULL && url == NULL)
+		url = j->pccs;
 	if (path != NULL && url != NULL)
 		return ctl_fail(
 		    j->c, CTL_USAGE, "--collateral or --pccs, not both");
@@ -88,7 +90,7 @@ get_root(struct quotejob *j, struct dcap_root **out, struct bytes *der,
 	if (j->root.len == 0)
 		return dcap_root_intel(out);
 	*der = buf_view(&j->root);
-	*from = args_get(j->a, "root");
+	*from = j->root_from;
 	sha256(fp, der->p, der->len);
 	j->insecure = memcmp(fp, intel_root_fingerprint, sizeof fp) != 0;
 	j->policy.allow_simulated = true; /* asked for by name */
@@ -146,6 +148,7 @@ judge(struct quotejob *j, const struct verdict *v)
 	struct refusal why = { .code = REASON_NONE };
 
 	j->genuine = true;
+	j->verdict = *v;
 	j->status = tcb_status_text(v->status);
 	j->advisory_ids = quoteverdict_advisories(v);
 	j->platform = quoteverdict_platform(v);

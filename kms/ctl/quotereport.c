@@ -90,7 +90,7 @@ quotereport_is_caller(const char *code)
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
 		if (strcmp(codes[i], code) == 0)
 			return true;
-	return false;
+	return strncmp(code, "TLS_", 4) == 0;
 }
 
 static bool
@@ -327,6 +327,7 @@ put_end(FILE *out, const json_t *answer)
 void
 quotereport_text(FILE *out, const json_t *answer)
 {
+	put_section(out, answer, "tls", "TLS server");
 	put_section(out, answer, "evidence", "Evidence");
 	(void)fputs("\nChecks, in the order of the algorithm\n", out);
 	put_rows(out, json_object_get(answer, "steps"));

@@ -14,13 +14,14 @@
 #include "common/base/json.h"
 #include "common/base/reason.h"
 
-#define QUOTEREPORT_ROWS 64
+#define QUOTEREPORT_ROWS 96
 #define QUOTEREPORT_TEXT 768 /* 64 bytes in hex, twice, and words */
 #define QUOTEREPORT_DATE 24
 
 /* Steps behind the vendor's algorithm: what else the caller expects. */
 #define QUOTEREPORT_REFS 14
 #define QUOTEREPORT_BOOT 15
+#define QUOTEREPORT_WHO 16 /* a TLS server: step 0, and then this one */
 
 enum row_holds {
 	ROW_TOLD, /* a signature and the like: the verifier alone knows */
