@@ -273,6 +273,7 @@ done:
 	return rc;
 }
 
+/* Whose keys it has is told if the files are where we were pointed to. */
 static enum ctl_exit
 status(const struct ctl *c, const struct place *p)
 {
@@ -286,6 +287,12 @@ status(const struct ctl *c, const struct place *p)
 	if (!answers(p))
 		return ctl_fail(c, CTL_UNREACHABLE,
 		    "%.200s: agent %ld does not answer", p->sock, (long)pid);
+	if (!has_keys(p->fixture))
+		return ctl_result(c,
+		    json_pack("{s:s, s:s, s:s, s:b, s:I}", "socket", p->sock,
+			"tappd_socket", p->tappd, "external_socket",
+			p->external, "simulated", 1, "pid", (json_int_t)pid),
+		    CTL_OK);
 	if ((rc = load(&f, c, p)) == CTL_OK)
 		rc = tell(c, p, f, pid);
 	fixture_free(f);

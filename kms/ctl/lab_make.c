@@ -473,8 +473,9 @@ lab_write_agent(const struct lab *l, const struct lab_app *a,
 		    "  insecure_simulated_root: '%s/sim-root.der'\n"
 		    "listen:\n"
 		    "  socket: '%s/dstack.sock'\n"
+		    "  tappd_socket: '%s/tappd.sock'\n"
 		    "  mode: '0600'\n",
-		    pccs, l->dir, dir);
+		    pccs, l->dir, dir, dir);
 	lab_path(path, l, "apps/%s/agent.yaml", a->name);
 	if (e == ERR_OK)
 		e = file_write(path, y.p, y.len, 0600);

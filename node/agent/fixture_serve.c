@@ -7,6 +7,7 @@
 
 #include "node/agent/fixture.h"
 #include "node/agent/fixture_serve.h"
+#include "node/agent/pages.h"
 #include "node/agent/rpc.h"
 #include "node/agent/server.h"
 #include "node/agent/stop.h"
@@ -18,10 +19,11 @@
 static const struct {
 	const char *name;
 	enum surface surface;
+	server_page *page;
 } sockets[] = {
-	{ "dstack.sock", SURFACE_GUEST },
-	{ "tappd.sock", SURFACE_TAPPD },
-	{ "external.sock", SURFACE_WORKER },
+	{ "dstack.sock", SURFACE_GUEST, NULL },
+	{ "tappd.sock", SURFACE_TAPPD, NULL },
+	{ "external.sock", SURFACE_WORKER, pages_worker },
 };
 #define N_SOCKETS (sizeof sockets / sizeof sockets[0])
 
@@ -46,6 +48,7 @@ listen_all(struct server *server[static N_SOCKETS],
 		}
 		e = server_start(&server[i], b,
 		    &(struct server_options){ .surface = sockets[i].surface,
+			.page = sockets[i].page,
 			.unix_path = path,
 			.unix_mode = SOCKET_MODE });
 		if (e != ERR_OK) {
