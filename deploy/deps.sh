@@ -8,7 +8,7 @@ set -eu
 PACKAGES="
 	build-essential clang clang-format llvm libclang-rt-14-dev
 	cppcheck valgrind spin
-	pkg-config git curl ca-certificates jq procps
+	pkg-config git curl ca-certificates jq procps python3-venv
 	libssl-dev libsecp256k1-dev libsodium-dev
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
