@@ -40,6 +40,14 @@ json_parse(json_t **out, const void *text, size_t len, size_t max, char *why,
 }
 
 enum err
+json_parse_js(json_t **out, const void *text, size_t len, size_t max, char *why,
+    size_t why_cap)
+{
+	return parse(out, text, len, max,
+	    JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, why, why_cap);
+}
+
+enum err
 json_parse_nul(json_t **out, const void *text, size_t len, size_t max,
     char *why, size_t why_cap)
 {

@@ -20,6 +20,11 @@
 enum err json_parse(json_t **out, const void *text, size_t len, size_t max,
     char *why, size_t why_cap);
 
+/* json_parse_js does the same with JavaScript's numbers: all are doubles, and
+ * as many digits as one likes; strings may have NUL characters. */
+enum err json_parse_js(json_t **out, const void *text, size_t len, size_t max,
+    char *why, size_t why_cap);
+
 /* json_parse_nul does the same, but strings may have NUL characters: for who
  * asks for the length of every one of them. */
 enum err json_parse_nul(json_t **out, const void *text, size_t len, size_t max,

@@ -23,7 +23,7 @@ run_hash(struct ctl *c, const struct args *a)
 		goto done;
 	}
 	/* A guest does not parse before it hashes, but would fail after. */
-	e = json_parse(
+	e = json_parse_js(
 	    &v, text.p, text.len, LIMIT_APP_COMPOSE, why, sizeof why);
 	if (e != ERR_OK) {
 		rc =

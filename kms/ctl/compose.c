@@ -128,17 +128,41 @@ utf16_rank(unsigned char c)
 	return c >= 0xf0 ? 0xed : c >= 0xee ? c + 0x10 : c;
 }
 
+struct key {
+	const char *name;
+	size_t at; /* in the file */
+};
+
+/* Array indices come first in any object of JavaScript; 0: neither is one. */
 static int
-by_key(const void *a, const void *b)
+by_index(const char *x, const char *y)
 {
-	const char *x = *(const char *const *)a, *y = *(const char *const *)b;
 	uint32_t i, k;
 	bool xi = array_index(&i, x), yi = array_index(&k, y);
 
-	if (xi != yi)
-		return xi ? -1 : 1;
-	if (xi)
-		return i < k ? -1 : i > k;
+	if (xi && yi)
+		return i < k ? -1 : 1;
+	return (int)yi - (int)xi;
+}
+
+static int
+in_order(const void *a, const void *b)
+{
+	const struct key *x = a, *y = b;
+	int r = by_index(x->name, y->name);
+
+	return r != 0 ? r : x->at < y->at ? -1 : 1;
+}
+
+static int
+sorted(const void *a, const void *b)
+{
+	const char *x = ((const struct key *)a)->name,
+		   *y = ((const struct key *)b)->name;
+	int r = by_index(x, y);
+
+	if (r != 0)
+		return r;
 	while (*x != '\0' && *x == *y) {
 		x++;
 		y++;
@@ -151,7 +175,16 @@ by_key(const void *a, const void *b)
 	return (unsigned char)*x - (unsigned char)*y;
 }
 
-static enum err put_value(struct buf *b, const json_t *v);
+/* The SDK sorts what it takes for a plain object, by its `constructor`: one
+ * with a member of that name stays as it is, with all that is in it.  Of what
+ * it sorts, a member `__proto__` becomes the prototype, and is not written. */
+static bool
+is_sorted(const json_t *v)
+{
+	return json_object_get(v, "constructor") == NULL;
+}
+
+static enum err put_value(struct buf *b, const json_t *v, bool sort);
 
 static bool
 is_dropped(const char *key, const char *const *drop)
@@ -163,36 +196,44 @@ is_dropped(const char *key, const char *const *drop)
 }
 
 static enum err
-put_object(struct buf *b, const json_t *v, const char *const *drop)
+put_object(struct buf *b, const json_t *v, bool sort, const char *const *drop)
 {
-	const char **keys = calloc(json_object_size(v) + 1, sizeof *keys);
-	size_t n = 0;
+	struct key *keys = calloc(json_object_size(v) + 1, sizeof *keys);
+	size_t n = 0, at = 0;
 	const char *key;
 	json_t *x;
 	enum err e;
 
 	if (keys == NULL)
 		return ERR_NOMEM;
-	json_object_foreach((json_t *)(uintptr_t)v, key,
-	    x) if (!is_dropped(key, drop)) keys[n++] = key;
-	qsort(keys, n, sizeof *keys, by_key);
+	sort = sort && is_sorted(v);
+	json_object_foreach((json_t *)(uintptr_t)v, key, x)
+	{
+		at++;
+		if (is_dropped(key, drop) ||
+		    (sort && strcmp(key, "__proto__") == 0))
+			continue;
+		keys[n++] = (struct key){ .name = key, .at = at };
+	}
+	qsort(keys, n, sizeof *keys, sort ? sorted : in_order);
 	e = put(b, "{");
 	for (size_t i = 0; e == ERR_OK && i < n; i++) {
 		if (i > 0)
 			e = put(b, ",");
 		if (e == ERR_OK)
-			e = put_string(b, keys[i], strlen(keys[i]));
+			e = put_string(b, keys[i].name, strlen(keys[i].name));
 		if (e == ERR_OK)
 			e = put(b, ":");
 		if (e == ERR_OK)
-			e = put_value(b, json_object_get(v, keys[i]));
+			e = put_value(
+			    b, json_object_get(v, keys[i].name), sort);
 	}
 	free(keys);
 	return e != ERR_OK ? e : put(b, "}");
 }
 
 static enum err
-put_array(struct buf *b, const json_t *v)
+put_array(struct buf *b, const json_t *v, bool sort)
 {
 	enum err e = put(b, "[");
 	size_t i;
@@ -203,22 +244,22 @@ put_array(struct buf *b, const json_t *v)
 		if (e == ERR_OK && i > 0)
 			e = put(b, ",");
 		if (e == ERR_OK)
-			e = put_value(b, x);
+			e = put_value(b, x, sort);
 	}
 	return e != ERR_OK ? e : put(b, "]");
 }
 
 static enum err
-put_value(struct buf *b, const json_t *v)
+put_value(struct buf *b, const json_t *v, bool sort)
 {
 	char number[COMPOSE_NUMBER_MAX];
 	enum err e;
 
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
-		return put_object(b, v, NULL);
+		return put_object(b, v, sort, NULL);
 	case JSON_ARRAY:
-		return put_array(b, v);
+		return put_array(b, v, sort);
 	case JSON_STRING:
 		return put_string(
 		    b, json_string_value(v), json_string_length(v));
@@ -256,7 +297,7 @@ compose_canonical(struct buf *out, const json_t *v, bool clean)
 	if (!json_is_object(v))
 		return ERR_MALFORMED;
 	if (!clean)
-		return put_object(out, v, NULL);
+		return put_object(out, v, true, NULL);
 	if (json_get_str(&runner, v, "runner") != ERR_OK)
 		runner = "";
 	if (strcmp(runner, "bash") == 0)
@@ -265,5 +306,5 @@ compose_canonical(struct buf *out, const json_t *v, bool clean)
 		drop[n++] = "bash_script";
 	if (script != NULL && falsy(script))
 		drop[n++] = "pre_launch_script";
-	return put_object(out, v, drop);
+	return put_object(out, v, true, drop);
 }

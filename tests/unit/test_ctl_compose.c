@@ -15,7 +15,7 @@ canon(struct buf *out, const char *text, bool clean)
 	json_t *v = NULL;
 	enum err e;
 
-	cr_assert_eq(json_parse(&v, text, strlen(text), 1 << 20, NULL, 0),
+	cr_assert_eq(json_parse_js(&v, text, strlen(text), 1 << 20, NULL, 0),
 	    ERR_OK, "%s", text);
 	e = compose_canonical(out, v, clean);
 	json_decref(v);
@@ -121,6 +121,53 @@ Test(ctl_compose, normalize)
 	    "df9b66aecbec3c0e67fccb5bcf5742c95d150c6d44d8276556da14fd83b7c64d");
 	expect(docker, true,
 	    "f62fcc905ecf51b53121203a9ee5f94d1963a52cd824f7ea15a8489e1f339877");
+}
+
+/* Traps of JavaScript: a member `constructor` keeps an object, and all that is
+ * in it, from being sorted; `__proto__` is lost where one is sorted. */
+Test(ctl_compose, traps_of_javascript)
+{
+	expect("{\"b\":1,\"constructor\":{\"z\":1,\"y\":2},\"a\":{\"d\":1,"
+	       "\"c\":2}}",
+	    false,
+	    "27478a0fc50be88568f2a9677d0a8aaa1e82bd670f3b6ddb9455a6429e978bdd");
+	expect("{\"x\":{\"constructor\":1,\"b\":{\"z\":1,\"y\":2},\"a\":1,"
+	       "\"2\":3,\"1\":2},\"__proto__\":{\"q\":1},\"a\":1}",
+	    false,
+	    "4f9ed805cfcd96c13fa12fca056b371cb0d2d490e44e566f3f22e2b22f63f196");
+	expect("{\"__proto__\":3,\"constructor\":null,\"a\":1}", false,
+	    "6c2a216bf34a98dfcb861772e624ba36885fe7edbe8027804dbdbba9e4f2a98b");
+	expect("{\"x\":[{\"__proto__\":{\"b\":1},\"b\":2}]}", false,
+	    "9a3d0d3d4f5e7c9fef66235e4de28b877f7a14762c3d0c3fdbdf8594c1d2a4af");
+	expect("{\"constructor\":{\"b\":1},\"__proto__\":{\"a\":1},"
+	       "\"pre_launch_script\":\"\"}",
+	    true,
+	    "adbd0769bae7ab75f5184f7e2a63f5098087508f788e3109387330e19ed61cc1");
+}
+
+/* More digits than an integer has are a double, too. */
+Test(ctl_compose, long_numbers)
+{
+	expect("{\"n\":12345678901234567890,\"m\":-9223372036854775809,"
+	       "\"k\":123456789012345678901234567890}",
+	    false,
+	    "0049c5ce5754472e18105c2b83fac4818a5decf45d7f049c3e88c01cc370799e");
+}
+
+/* What no double holds, a lone surrogate, a member twice: JavaScript has an
+ * answer, but a guest would not start; nor is NaN any JSON. */
+Test(ctl_compose, not_json)
+{
+	static const char *const bad[] = { "{\"x\":1e999}", "{\"x\":NaN}",
+		"{\"x\":Infinity}", "{\"x\":-Infinity}", "{\"x\":\"\\ud800\"}",
+		"{\"x\":1,\"x\":2}", "{\"x\":01}" };
+	json_t *v = NULL;
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		cr_expect_eq(
+		    json_parse_js(&v, bad[i], strlen(bad[i]), 1 << 20, NULL, 0),
+		    ERR_MALFORMED, "%s", bad[i]);
+	cr_assert_null(v);
 }
 
 /* An app-compose.json is an object: anything else has no canonical form. */
