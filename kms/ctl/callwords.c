@@ -54,6 +54,9 @@ static const struct {
 	{ 0x67b3f22c, "removeComposeHash", "h:compose" },
 	{ 0x2a819728, "addDevice", "h:device" },
 	{ 0x1d266200, "removeDevice", "h:device" },
+	{ 0x7c4beeb8, "setAllowAnyDevice", "b:allow" },
+	{ 0x6e4c7422, "setRequireTcbUpToDate", "b:require" },
+	{ 0xec669036, "disableUpgrades", "" },
 };
 #define SET_MEMBERS 0x42a6ebeau
 

@@ -268,6 +268,49 @@ contract_chain_id(uint64_t *out, const struct contract *k, struct refusal *why)
 }
 
 enum err
+contract_has_code(bool *out, const struct contract *k,
+    const uint8_t at[static 20], struct refusal *why)
+{
+	char hex[41], params[64];
+	struct rpc_reply r = { 0 };
+	struct buf code = { 0 };
+	enum err e;
+
+	(void)snprintf(params, sizeof params, "[\"0x%s\",\"latest\"]",
+	    hex_encode(hex, at, 20));
+	e = ask(&r, k, "eth_getCode", params, why);
+	if (e == ERR_OK && rpc_data(&code, LIMIT_KMS_INFO, r.result) != ERR_OK)
+		e = refuse(why, REASON_CHAIN_ANSWER, "eth_getCode");
+	*out = e == ERR_OK && code.len > 0;
+	buf_fini(&code);
+	rpc_reply_fini(&r);
+	return e;
+}
+
+enum err
+contract_implementation(bool *proxy, uint8_t code[static 20],
+    const struct contract *k, const uint8_t at[static 20], struct refusal *why)
+{
+	static const char slot[] =
+	    "360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc";
+	static const uint8_t none[32];
+	char hex[41], params[160];
+	struct rpc_reply r = { 0 };
+	uint8_t word[32] = { 0 };
+	enum err e;
+
+	(void)snprintf(params, sizeof params, "[\"0x%s\",\"0x%s\",\"latest\"]",
+	    hex_encode(hex, at, 20), slot);
+	e = ask(&r, k, "eth_getStorageAt", params, why);
+	if (e == ERR_OK && rpc_fixed(word, sizeof word, r.result) != ERR_OK)
+		e = refuse(why, REASON_CHAIN_ANSWER, "eth_getStorageAt");
+	*proxy = e == ERR_OK && memcmp(word, none, sizeof word) != 0;
+	memcpy(code, word + 12, 20);
+	rpc_reply_fini(&r);
+	return e;
+}
+
+enum err
 contract_await_final(const struct ctl *c, const struct contract *k,
     uint64_t number, uint64_t limit_ms)
 {

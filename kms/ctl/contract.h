@@ -75,6 +75,14 @@ enum err contract_rpc(const struct contract *k, const char *method,
 enum err contract_block_number(uint64_t *out, const struct contract *k,
     const char *tag, struct refusal *why);
 
+/* contract_has_code: is there a contract, not an account? */
+enum err contract_has_code(bool *out, const struct contract *k,
+    const uint8_t at[static 20], struct refusal *why);
+/* contract_implementation reads where a proxy's code is (ERC-1967); `proxy`
+ * is false if it is none. */
+enum err contract_implementation(bool *proxy, uint8_t code[static 20],
+    const struct contract *k, const uint8_t at[static 20], struct refusal *why);
+
 /* contract_anchor reads the state of the anchor, which k->has_anchor.
  * ERR_DENIED and `why`. */
 enum err contract_anchor(

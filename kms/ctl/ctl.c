@@ -23,6 +23,7 @@ static const struct ctl_command *const tables[] = {
 	cmd_tls,
 	cmd_collateral,
 	cmd_app,
+	cmd_plan,
 	cmd_kms,
 	cmd_anchor,
 	cmd_checkin,

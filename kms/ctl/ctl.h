@@ -51,6 +51,7 @@ extern const struct ctl_command cmd_key[];
 extern const struct ctl_command cmd_kms[];
 extern const struct ctl_command cmd_node[];
 extern const struct ctl_command cmd_nodes[];
+extern const struct ctl_command cmd_plan[];
 extern const struct ctl_command cmd_quote[];
 extern const struct ctl_command cmd_rotate[];
 extern const struct ctl_command cmd_sim[];
