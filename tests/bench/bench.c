@@ -9,6 +9,7 @@
  *        bench raft DIR              three engines with disks in DIR
  *        bench disk DIR NAME         the disk of DIR, as line NAME
  *        bench socket SOCKET         calls at an agent's socket
+ *        bench gate DIR              decisions of the gate in mode proof
  *        bench quote QUOTE COLLATERAL ROOT NOW   one quote: quote.sh
  * JSON lines on standard output; the first one has a table for people on
  * standard error, as "socket" does, cluster.sh one of the next five. */
@@ -24,6 +25,7 @@
 #include "tests/bench/bench_dcap.h"
 #include "tests/bench/bench_etcd.h"
 #include "tests/bench/bench_file.h"
+#include "tests/bench/bench_gate.h"
 #include "tests/bench/bench_kms.h"
 #include "tests/bench/bench_line.h"
 #include "tests/bench/bench_load.h"
@@ -150,6 +152,8 @@ other_bench(int argc, char **argv)
 		return tell(with_table(bench_socket, argv[2]), &why);
 	if (argc == 3 && strcmp(argv[1], "etcd") == 0)
 		return tell(bench_etcd(stdout, argv[2]), &why);
+	if (argc == 3 && strcmp(argv[1], "gate") == 0)
+		return tell(bench_gate(stdout, argv[2], &why), &why);
 	if (argc == 3 && strcmp(argv[1], "raft") == 0)
 		return tell(bench_raft(stdout, argv[2]), &why);
 	if (argc == 4 && strcmp(argv[1], "disk") == 0)
@@ -162,6 +166,7 @@ other_bench(int argc, char **argv)
 	    "       bench raft DIR\n"
 	    "       bench disk DIR NAME\n"
 	    "       bench socket SOCKET\n"
+	    "       bench gate DIR\n"
 	    "       bench quote QUOTE COLLATERAL ROOT NOW\n");
 	return 2;
 }

@@ -30,9 +30,11 @@ trap 'exit 143' TERM
 	"$B/kmsctl" sim init "$dir" --nodes 1
 	"$B/kmsctl" sim up "$dir"
 	"$B/kmsctl" sim app "$dir" bench
+	"$B/kmsctl" kms allow-image "0x$(printf 'be%.0s' $(seq 32))" --sim "$dir"
 } >"$work/said" 2>&1
 "$B/bench" "$dir"
 "$B/bench" socket "$dir/apps/bench/dstack.sock"
+"$B/bench" gate "$dir"
 
 # Another verifier beside ours, on one quote.
 "$B/kmsctl" sim quote "$dir" --report-data 01 --collateral "$work/c.json" \
