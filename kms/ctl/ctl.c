@@ -25,6 +25,7 @@ static const struct ctl_command *const tables[] = {
 	cmd_app,
 	cmd_plan,
 	cmd_kms,
+	cmd_code,
 	cmd_anchor,
 	cmd_checkin,
 	cmd_council,

@@ -41,6 +41,7 @@ extern const struct ctl_command cmd_checkin[];
 extern const struct ctl_command cmd_app[];
 extern const struct ctl_command cmd_attack[];
 extern const struct ctl_command cmd_audit[];
+extern const struct ctl_command cmd_code[];
 extern const struct ctl_command cmd_collateral[];
 extern const struct ctl_command cmd_compose[];
 extern const struct ctl_command cmd_council[];
