@@ -290,7 +290,7 @@ open_service(struct node *n)
 	channel_limits_default(&cso.limits);
 	e = channel_server_start(&n->server, &n->loop, &cso);
 	if (e == ERR_OK)
-		service_set_server(n->service, n->server);
+		e = service_set_server(n->service, n->server);
 	return e;
 }
 

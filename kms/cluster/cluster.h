@@ -141,6 +141,8 @@ struct cluster_info {
 	struct refusal disk; /* why the disk was refused, or cannot be used */
 	bool self_denied;
 	struct refusal waiting; /* why it is not READY */
+	bool has_block; /* the last one that was looked at whole: */
+	struct chain_block block;
 	int64_t anchor_read; /* unix seconds, 0: never */
 	enum reason anchor_error;
 	bool has_registry; /* one is configured */

@@ -250,8 +250,11 @@ apply_outcome(struct cluster *c, struct watch *w)
 		tell_genesis_done(c);
 	}
 	c->info.anchor_error = w->has_anchor ? REASON_NONE : w->why.code;
-	if (w->has_anchor)
+	if (w->has_anchor) {
+		c->info.has_block = true;
+		c->info.block = w->anchor.block;
 		tell_outvoted(c, w);
+	}
 	if (w->has_anchor)
 		memcpy(c->signer, w->anchor.signer, sizeof c->signer);
 	leaserun_seen(c, w);

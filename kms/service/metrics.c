@@ -356,6 +356,12 @@ metrics_render(
 	counter(&p, "kms_collateral_unknown_total",
 	    "Platforms refused without asking: not known a moment ago.",
 	    g->collateral_unknown);
+	counter(&p, "kms_sessions_ended_total",
+	    "Sessions ended because their owner is not allowed any more.",
+	    atomic_load(&m->sessions_ended));
+	gauge(&p, "kms_rechecked_block",
+	    "Block at which everyone with a session was asked for.",
+	    atomic_load(&m->rechecked_block));
 	counter(&p, "kms_tainted_total",
 	    "Keys and certificates given from a tainted epoch.",
 	    atomic_load(&m->tainted));

@@ -33,6 +33,8 @@ struct metrics {
 	_Atomic uint64_t requests[RQ_KINDS];
 	_Atomic uint64_t answered[RQ_KINDS]; /* not refused */
 	_Atomic uint64_t refusals[REASON_COUNT]; /* of requests */
+	_Atomic uint64_t sessions_ended; /* their owner was not allowed more */
+	_Atomic uint64_t rechecked_block; /* at which all were asked for */
 	_Atomic uint64_t tainted; /* answered from a tainted epoch */
 	_Atomic uint64_t latency[LATENCY_BUCKETS + 1]; /* releases */
 	_Atomic uint64_t latency_sum_us;

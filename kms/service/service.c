@@ -5,6 +5,7 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "kms/service/job.h"
+#include "kms/service/recheck.h"
 
 /* Requests under way on workers; more are answered BUSY. */
 #define MAX_BUSY 256
@@ -12,6 +13,7 @@
 struct service {
 	struct service_options o;
 	struct channel_server *server; /* borrows */
+	struct recheck *recheck; /* owns; until stop */
 	unsigned busy;
 	bool stopping;
 	void (*done)(void *cookie);
@@ -109,10 +111,12 @@ service_new(struct service **out, const struct service_options *o)
 	return ERR_OK;
 }
 
-void
+enum err
 service_set_server(struct service *s, struct channel_server *server)
 {
 	s->server = server;
+	return recheck_start(&s->recheck, s->o.loop, s->o.gate, s->o.cluster,
+	    server, s->o.metrics);
 }
 
 static void
@@ -120,10 +124,19 @@ maybe_done(struct service *s)
 {
 	void (*done)(void *) = s->done;
 
-	if (!s->stopping || s->busy > 0 || done == NULL)
+	if (!s->stopping || s->busy > 0 || s->recheck != NULL || done == NULL)
 		return;
 	s->done = NULL;
 	done(s->done_cookie);
+}
+
+static void
+recheck_stopped(void *cookie)
+{
+	struct service *s = cookie;
+
+	s->recheck = NULL;
+	maybe_done(s);
 }
 
 void
@@ -132,6 +145,8 @@ service_stop(struct service *s, void (*done)(void *), void *cookie)
 	s->stopping = true;
 	s->done = done;
 	s->done_cookie = cookie;
+	if (s->recheck != NULL)
+		recheck_stop(s->recheck, recheck_stopped, s);
 	maybe_done(s);
 }
 

@@ -27,8 +27,9 @@ struct service_options {
 };
 
 enum err service_new(struct service **out, const struct service_options *o);
-/* The server whose requests we answer; set before the first one. */
-void service_set_server(struct service *s, struct channel_server *server);
+/* The server whose requests we answer and whose sessions we watch over; set
+ * before the first request.  ERR_NOMEM, ERR_IO. */
+enum err service_set_server(struct service *s, struct channel_server *server);
 
 /* Matches channel_server_options.on_request; cookie is the service. */
 void service_on_request(

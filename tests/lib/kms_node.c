@@ -218,7 +218,7 @@ open_service(struct kms_node *n, struct kms_world *w)
 	cso.cookie = n->service;
 	channel_limits_default(&cso.limits);
 	cr_assert_eq(channel_server_start(&n->server, &n->loop, &cso), ERR_OK);
-	service_set_server(n->service, n->server);
+	cr_assert_eq(service_set_server(n->service, n->server), ERR_OK);
 	cr_assert_eq(cluster_start(n->cluster, n->server), ERR_OK);
 }
 
