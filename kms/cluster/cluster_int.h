@@ -135,6 +135,7 @@ struct cluster {
 	uint64_t next_handover_ms, handover_wait_ms;
 	uint64_t handover_of; /* the newest roots that it was begun for */
 	uint64_t floor_at_ms; /* when a floor was last proposed */
+	uint64_t floor_seen, floor_seen_ms; /* the ledger's, and since when */
 	struct checkin *checkin; /* own, both; NULL: nodes need no lease */
 	struct lease *lease;
 	struct checkin_post *posting; /* owns: under way */

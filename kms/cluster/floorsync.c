@@ -9,6 +9,9 @@
 #include "kms/cluster/cluster_int.h"
 
 #define BLOCK_EVERY_MS 30000 /* between two proposals of a chain floor */
+/* A floor that the leader has not raised for so long another node raises: the
+ * leader may be shown an old chain. */
+#define BLOCK_LATE_MS 90000
 #define PROPOSALS 8 /* of evaluation numbers, at one look */
 
 /* "tdx:qe", "sgx:00906ed50000" */
@@ -63,22 +66,37 @@ floorsync_adopt(struct cluster *c)
 			    verifier_floors(c->o.verifier), &f);
 }
 
+/* How long the floor has been what it is. */
+static uint64_t
+floor_stood_ms(struct cluster *c, uint64_t number, uint64_t now)
+{
+	if (c->floor_seen_ms == 0 || number != c->floor_seen) {
+		c->floor_seen = number;
+		c->floor_seen_ms = now;
+	}
+	return now - c->floor_seen_ms;
+}
+
 static void
 propose_block(struct cluster *c)
 {
 	struct command cmd = { .kind = COMMAND_FLOOR };
 	struct chain_floor f = { 0 };
+	uint64_t now = clock_boot_ms(), known, stood;
 	uint8_t hash[32];
 
-	if (c->o.view == NULL ||
-	    engine_state(core_engine(c->core)) != ENGINE_LEADER ||
-	    (c->floor_at_ms != 0 &&
-		clock_boot_ms() - c->floor_at_ms < BLOCK_EVERY_MS))
+	if (c->o.view == NULL)
+		return;
+	known = ledger_floor(core_ledger(c->core), hash);
+	stood = floor_stood_ms(c, known, now);
+	if ((engine_state(core_engine(c->core)) != ENGINE_LEADER &&
+		stood < BLOCK_LATE_MS) ||
+	    (c->floor_at_ms != 0 && now - c->floor_at_ms < BLOCK_EVERY_MS))
 		return;
 	chainview_floor(c->o.view, &f);
-	if (!f.has_hash || f.number <= ledger_floor(core_ledger(c->core), hash))
+	if (!f.has_hash || f.number <= known)
 		return;
-	c->floor_at_ms = clock_boot_ms();
+	c->floor_at_ms = now;
 	cmd.u.floor.number = f.number;
 	memcpy(cmd.u.floor.hash, f.hash, sizeof f.hash);
 	cluster_submit(c, &cmd, NULL, NULL);

@@ -4,6 +4,8 @@
 //   index/N       the anchor's index is N higher than it is
 //   generation/N  so is its generation
 //   old           the chain ends at the block that is final now
+//   past          so it does, but that block looks as if it had just come, and
+//                 transactions go nowhere: to who looks here, time stands still
 // Prints "ready" once all listen.
 import { createServer } from 'node:http'
 
@@ -30,7 +32,20 @@ function raise(hex, word, n) {
   return hex.slice(0, at) + v.toString(16).padStart(64, '0') + hex.slice(at + 64)
 }
 
+// The block that is final for ever, a second old.
+async function frozen(lie, rq) {
+  const asked = rq.params[0]
+  const early = asked.startsWith('0x') && BigInt(asked) < BigInt(lie.block)
+  const a = await pass({ ...rq, params: [early ? asked : lie.block, false] })
+  if (!early) a.result.timestamp = '0x' + (Math.floor(Date.now() / 1000) - 1).toString(16)
+  return a
+}
+
 async function answer(lie, rq) {
+  if (lie.kind === 'past' && rq.method === 'eth_getBlockByNumber') return frozen(lie, rq)
+  if (lie.kind === 'past' && rq.method === 'eth_sendRawTransaction') {
+    return { jsonrpc: '2.0', id: rq.id, error: { code: -32000, message: 'not now' } }
+  }
   if (lie.kind === 'old' && rq.method === 'eth_blockNumber') {
     return { jsonrpc: '2.0', id: rq.id, result: lie.block }
   }
@@ -47,7 +62,7 @@ async function answer(lie, rq) {
 
 async function newLie(path) {
   const [kind, n] = path.split('/').slice(2)
-  if (kind !== 'old') return { kind, n }
+  if (kind !== 'old' && kind !== 'past') return { kind, n }
   const a = await pass({ jsonrpc: '2.0', id: 1, method: 'eth_getBlockByNumber', params: ['finalized', false] })
   return { kind, block: a.result.number }
 }
