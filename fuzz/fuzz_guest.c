@@ -212,7 +212,7 @@ answer(const struct http1 *in, enum surface surface)
 	httpd_request_of(&rq, in);
 	server_answer(&rp, &backend, surface, NULL, &rq);
 	must(rp.status == 200 || rp.status == 400 || rp.status == 404 ||
-	    rp.status == 405);
+	    rp.status == 405 || rp.status == 501);
 	if (strcmp(rp.content_type, "application/json") == 0)
 		check_json(&rp);
 	else if (strcmp(rp.content_type, "application/octet-stream") == 0)
