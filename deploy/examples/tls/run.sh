@@ -74,17 +74,20 @@ refused "another app: $(app_of thief app_id | tr 'A-F' 'a-f' | cut -c 3-)" clien
 
 # What is inside the certificate, where this build can look at it.
 if "$kmsctl" help verify tls >/dev/null 2>&1; then
+	audited() { # port
+		"$kmsctl" verify tls "127.0.0.1:$1" --sim "$dir" --app "$app_id" \
+		    --compose "$work/compose.json" --name "$host"
+	}
 	title "What runs there: kmsctl verify tls"
-	quiet "$kmsctl" verify tls "127.0.0.1:$at" --sim "$dir" --app "$app_id"
-	held "certificate, quote, measurements, app and KMS"
-	say "somebody else's:"
-	for name in self thief; do
-		if "$kmsctl" verify tls "127.0.0.1:$(port_of $name)" --sim "$dir" \
-		    --app "$app_id" >"$work/out" 2>&1; then
+	quiet audited "$at"
+	held "certificate, quote, measurements, compose file, app, KMS, and the contracts' yes"
+	say "the others:"
+	for name in self alike mixed thief; do
+		if audited "$(port_of $name)" >"$work/out" 2>&1; then
 			die "$name was believed"
 		fi
 	done
-	held "refused: a certificate of one's own, and another app's"
+	held "refused: three certificates of somebody's own, and another app's"
 fi
 
 title "A restart: another key, the same identity"
