@@ -6,6 +6,8 @@
 //   old           the chain ends at the block that is final now
 //   past          so it does, but that block looks as if it had just come, and
 //                 transactions go nowhere: to who looks here, time stands still
+//   proof         the last node of each proof of a slot has another digit
+//   code          contracts have a byte more
 // Prints "ready" once all listen.
 import { createServer } from 'node:http'
 
@@ -41,6 +43,8 @@ async function frozen(lie, rq) {
   return a
 }
 
+const flip = hex => hex.slice(0, -1) + (hex.endsWith('1') ? '0' : '1')
+
 async function answer(lie, rq) {
   if (lie.kind === 'past' && rq.method === 'eth_getBlockByNumber') return frozen(lie, rq)
   if (lie.kind === 'past' && rq.method === 'eth_sendRawTransaction') {
@@ -54,6 +58,12 @@ async function answer(lie, rq) {
     return pass({ ...rq, params: [lie.block, ...rq.params.slice(1)] })
   }
   const a = await pass(rq)
+  if (lie.kind === 'code' && rq.method === 'eth_getCode') a.result += '00'
+  if (lie.kind === 'proof' && rq.method === 'eth_getProof' && a.result) {
+    for (const { proof } of a.result.storageProof) {
+      if (proof.length > 0) proof.push(flip(proof.pop()))
+    }
+  }
   if (lie.kind in WORD && isState(rq) && a.result) {
     a.result = raise(a.result, WORD[lie.kind], lie.n)
   }
