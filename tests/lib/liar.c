@@ -126,8 +126,7 @@ alter_time(json_t *result)
 
 	if (rpc_quantity(&t, json_object_get(result, "timestamp")) != ERR_OK)
 		return;
-	(void)snprintf(
-	    text, sizeof text, "0x%llx", (unsigned long long)t + 30);
+	(void)snprintf(text, sizeof text, "0x%llx", (unsigned long long)t + 30);
 	(void)json_object_set_new(result, "timestamp", json_string(text));
 }
 

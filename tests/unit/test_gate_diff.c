@@ -610,6 +610,8 @@ Test(gate_diff, as_the_chain_says_and_nothing_else, .fini = teardown,
 			(void)printf(
 			    ", %s %u", reason_label((enum reason)i), seen[i]);
 	(void)printf("\n");
+	if (done < STATES_DEFAULT)
+		return;
 	/* All that matters was seen. */
 	cr_assert_gt(n_allowed, done / 50);
 	cr_assert_gt(seen[REASON_CONTRACT_APP_UNKNOWN], 0);
