@@ -64,12 +64,21 @@ witness_free(struct witness *w)
 
 /* ---- worlds ---- */
 
+/* Number and time were verified with the header: a block of the same hash that
+ * is said to have others is another one, and will not verify. */
+static bool
+same_block(const struct chain_block *a, const struct chain_block *b)
+{
+	return a->number == b->number && a->timestamp == b->timestamp &&
+	    memcmp(a->hash, b->hash, sizeof a->hash) == 0;
+}
+
 /* Under the lock.  A world that grew too large is left to those who use it. */
 static struct world *
 kept(const struct witness *w, const struct chain_block *at)
 {
 	if (w->world == NULL || world_full(w->world) ||
-	    memcmp(world_block(w->world)->hash, at->hash, 32) != 0)
+	    !same_block(world_block(w->world), at))
 		return NULL;
 	return world_ref(w->world);
 }

@@ -1,10 +1,11 @@
 # tests/e2e/blind.sh: sourced by scenarios in which nodes are shown an old chain:
 # a cluster of three that checks in every $period s, for leases of $lease s; each
-# node has one endpoint of its own, which can be told to freeze the past.
+# node has one endpoint of its own, which can be told to freeze the past.  In mode
+# quorum: in mode proof a false time of a block is found at once.
 . "$(dirname -- "$0")/witness.sh"
 
 period=4 lease=20
-quiet "$kmsctl" sim init "$c"
+quiet "$kmsctl" sim init "$c" --chain-mode quorum
 rpc=$(jq -r .rpc_port "$c/sim.json")
 ports=()
 for _ in 0 1 2; do ports+=("$(free_port)"); done

@@ -337,6 +337,39 @@ Test(gate_liars, two_lie_differently_quorum, .fini = teardown, .timeout = 300)
 	}
 }
 
+/* All say, later, that a block which was verified is younger than it is: to stop
+ * time by telling the same block for ever. */
+Test(gate_liars, time_of_a_known_block, .fini = teardown, .timeout = 300)
+{
+	const char *url[1];
+	struct chainview_options o = { .urls = url,
+		.n = 1,
+		.quorum = 1,
+		.chain_id = ANVIL_CHAIN,
+		.tag = CHAIN_FINALIZED,
+		.max_age_s = 3600,
+		.poll_ms = 1,
+		.timeout_ms = 20000,
+		.proof = true,
+		.mono_ms = clock_mono_ms };
+	struct refusal why = { .code = REASON_NONE };
+	struct chainview *v = NULL;
+	struct chain_block b;
+	uint64_t t;
+
+	if (!setup())
+		cr_skip("no anvil, or contracts not built");
+	url[0] = liar_url(end[0]);
+	cr_assert_eq(chainview_new(&v, &o), ERR_OK);
+	cr_assert_eq(chainview_get(v, clock_wall_s(), &b, &why), ERR_OK);
+	tell(0, 1, LIE_TIME);
+	for (t = clock_mono_ms(); clock_mono_ms() < t + 3;)
+		continue;
+	cr_assert_eq(chainview_get(v, clock_wall_s(), &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_PROOF, "%s", why.detail);
+	chainview_free(v);
+}
+
 /* A KMS contract of code that is not on the list is not asked: the refusal
  * names it.  An app's contract of such code is executed. */
 Test(gate_liars, unlisted_code, .fini = teardown, .timeout = 300)
