@@ -139,7 +139,7 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
-    $(B)/releases $(CLUSTER_BINS)
+    $(B)/releases $(B)/light-ask $(CLUSTER_BINS)
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -186,6 +186,10 @@ $(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
 
 # An app that asks for its keys all the time, beside a rotation.
 $(B)/releases: $(call obj,tests/load/releases.c tests/lib/app_cvm.c) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+# The gate, reading through whatever endpoint a test names.
+$(B)/light-ask: $(B)/tests/lightclient/ask.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 HOURS ?= 1

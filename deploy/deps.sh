@@ -24,7 +24,7 @@ BACKPORTS_VERSION_MIN=0.22
 NODE_PACKAGES="nodejs npm"
 NODE_MIN=18
 # Folders with a package-lock.json.
-NODE_FOLDERS="contracts tests/js deploy/examples"
+NODE_FOLDERS="contracts tests/js deploy/examples deploy/helios"
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 

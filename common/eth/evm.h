@@ -74,6 +74,7 @@ struct evm_block {
 	uint64_t timestamp;
 	uint64_t gas_limit;
 	uint64_t chain_id;
+	/* The header's.  Some clients' eth_call has BASEFEE say 0. */
 	uint8_t base_fee[32];
 	uint8_t prev_randao[32]; /* the header's mixHash */
 	uint8_t coinbase[20];
