@@ -2,7 +2,7 @@
  *
  * Targets: evm_run and all below it.
  *
- * The input is gas (3 bytes), what the state lacks (1 byte), the lengths of
+ * The input is gas (3 bytes, below 2 M), what the state lacks (1 byte), the lengths of
  * two contracts (2 bytes each) and their code; what is left is the call's
  * data.  Both contracts read storage that is a function of the slot.
  *
@@ -20,7 +20,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const uint8_t at[2][20] = { { [19] = 0xaa }, { [19] = 0xbb } };
+static const uint8_t at[2][20] = { { 0xaa, [19] = 1 }, { 0xbb, [19] = 2 } };
 
 struct world {
 	struct bytes code[2];
@@ -112,7 +112,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct world w;
 	size_t n[2];
 
-	c.gas = (uint64_t)rd_u8(&r) << 16;
+	c.gas = (uint64_t)(rd_u8(&r) & 0x1f) << 16;
 	c.gas |= rd_be16(&r);
 	w.lacks = rd_u8(&r);
 	n[0] = rd_be16(&r);
