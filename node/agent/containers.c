@@ -113,7 +113,7 @@ describe(struct container *k, const char *dir, const char *id)
 		json_decref(all);
 		return false;
 	}
-	(void)snprintf(k->id, sizeof k->id, "%s", id);
+	memcpy(k->id, id, CONTAINER_ID_LEN);
 	copy_text(k->name, sizeof k->name, all, "Name");
 	if (k->name[0] == '\0')
 		(void)snprintf(k->name, sizeof k->name, "%s", id);
