@@ -256,7 +256,9 @@ read_field(struct http1 *p, char *line)
 			return http1_refuse(p, 417, "bad Expect");
 		p->expect_continue = true;
 	} else if (strcasecmp(line, "Content-Type") == 0) {
-		if (p->content_type[0] != '\0')
+		/* dstack's Rust SDK says it twice, but the same. */
+		if (p->content_type[0] != '\0' &&
+		    strcasecmp(p->content_type, v) != 0)
 			return http1_refuse(p, 400, "two content types");
 		p->content_type = v;
 	}

@@ -52,6 +52,19 @@ is_refused(const char *text, size_t len, unsigned status)
 #define L "Content-Length: "
 #define CH "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+/* A content type may be said twice, if it is the same (dstack's Rust SDK). */
+Test(http1, content_type_twice)
+{
+	static const char same[] =
+	    "POST /Info HTTP/1.1\r\ncontent-type: application/json\r\n"
+	    "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+	struct http1 p;
+
+	cr_assert_eq(feed(&p, same, sizeof same - 1, 7), HTTP1_WHOLE);
+	cr_assert_str_eq(p.content_type, "application/json");
+	http1_fini(&p);
+}
+
 /* What two readers could read as two requests is none. */
 Test(http1, refusals)
 {
