@@ -82,6 +82,7 @@ run(const struct agent_config *c)
 	struct agent_backend backend;
 	struct inherited given[INHERITED_MAX];
 	struct listeners listeners = { 0 };
+	struct buf cert = { 0 };
 	struct agent *agent = NULL;
 	unsigned n_given;
 	enum err e;
@@ -112,6 +113,10 @@ run(const struct agent_config *c)
 	if (e != ERR_OK)
 		goto done;
 	log_event(LOG_INFO, "ready", log_str("socket", c->socket));
+	/* So that the first who asks for Info may have it already. */
+	if (backend.app_cert != NULL)
+		backend.app_cert(backend.cookie, &cert);
+	buf_fini(&cert);
 	while (!stop_wait(0))
 		;
 done:
