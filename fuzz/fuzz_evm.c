@@ -2,9 +2,9 @@
  *
  * Targets: evm_run and all below it.
  *
- * The input is gas (3 bytes, below 2 M), what the state lacks (1 byte), the lengths of
- * two contracts (2 bytes each) and their code; what is left is the call's
- * data.  Both contracts read storage that is a function of the slot.
+ * The input is gas (3 bytes, below 2 M), what the state lacks (1 byte), the
+ * lengths of two contracts (2 bytes each) and their code; what is left is the
+ * call's data.  Both contracts read storage that is a function of the slot.
  *
  * Asserted: a run ends, says the same twice, never uses more gas than it was
  * given, returns no more than was allowed, and leaves its outputs alone when
