@@ -59,8 +59,10 @@ help: ## this list
 
 deps: ## install what is missing (Debian packages, npm packages)
 	@deploy/deps.sh
-.PHONY: deps-tests
-deps-tests: ## the same, and a browser for the dashboard's test
+.PHONY: deps-examples deps-tests
+deps-examples: ## the same, and what the examples run (PostgreSQL)
+	@deploy/deps.sh --examples
+deps-tests: ## the same, and what only tests need (a browser)
 	@deploy/deps.sh --tests
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
@@ -174,7 +176,7 @@ demo-rotate: deps ## the root rotated by a vote, twice (KEEP=1 as above)
 	$(MAKE) -s -j2 all $(B)/kmsd-disclose forge-build
 	B=$(B) KEEP=$(KEEP) deploy/demo-rotate.sh
 
-example-%: deps ## an app that runs: example-oracle (KEEP=1 as above)
+example-%: deps-examples ## an app that runs: example-oracle (KEEP=1 as above)
 	$(MAKE) -s -j2 all forge-build
 	B=$(B) KEEP=$(KEEP) deploy/examples/$*/run.sh
 

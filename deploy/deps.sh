@@ -1,22 +1,24 @@
 #!/bin/sh
 # deploy/deps.sh: everything that building and testing needs, from Debian 12
 # and npm.  `make deps` runs it.  Installs only what is missing; on a machine
-# that has everything it only looks, in well under a second.  With --tests also
-# what single tests look at; where that cannot be had, they are skipped.
+# that has everything it only looks, in well under a second.  With --examples
+# also what the examples run, with --tests what tests look at besides.
 set -eu
 
 PACKAGES="
 	build-essential clang clang-format llvm libclang-rt-14-dev
 	cppcheck valgrind spin
-	pkg-config git curl ca-certificates jq procps python3-venv
+	pkg-config git curl ca-certificates jq procps python3
 	libssl-dev libsecp256k1-dev libsodium-dev
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev zlib1g-dev
-	postgresql python3 python3-cryptography python3-psycopg2
 "
+# For deploy/examples and tests: --examples and --tests.
+EXAMPLE_PACKAGES="postgresql python3-cryptography python3-psycopg2"
+TEST_PACKAGES="python3-venv"
 # For tests/e2e/dashboard.sh alone; a large download.
-TEST_PACKAGES="chromium"
+TEST_EXTRAS="chromium"
 # Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of
 # the raft paper; tests/unit/test_raftlib.c), so this one comes from backports.
 BACKPORTS="libraft-dev"
@@ -25,6 +27,16 @@ NODE_PACKAGES="nodejs npm"
 NODE_MIN=18
 # Folders with a package-lock.json.
 NODE_FOLDERS="contracts tests/js deploy/examples deploy/helios"
+
+case ${1:-} in
+'') ;;
+--examples) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES" ;;
+--tests) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES $TEST_PACKAGES" ;;
+*)
+	echo "usage: deploy/deps.sh [--examples | --tests]" >&2
+	exit 2
+	;;
+esac
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
@@ -153,14 +165,15 @@ node_is_enough || die "node >= $NODE_MIN and npm are needed; found:" \
     "node $(node --version 2>/dev/null || echo none)," \
     "npm $(npm --version 2>/dev/null || echo none)"
 
+# What cannot be had here is skipped by the test that wants it.
 if [ "${1:-}" = --tests ]; then
 	# shellcheck disable=SC2086
-	missing=$(missing_of $TEST_PACKAGES)
-	if [ -n "$missing" ]; then
-		say "for tests alone: installing" $missing
+	extra=$(missing_of $TEST_EXTRAS)
+	if [ -n "$extra" ]; then
+		say "for single tests: installing $extra"
 		# shellcheck disable=SC2086
-		apt update && apt install --no-install-recommends $missing ||
-		    say "cannot be installed, tests are skipped:" $missing
+		{ apt update && apt install --no-install-recommends $extra; } ||
+		    say "cannot be installed, its tests are skipped: $extra"
 	fi
 fi
 

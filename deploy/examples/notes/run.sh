@@ -6,9 +6,9 @@
 python=/usr/bin/python3 # Debian's, which has the modules
 app=$here/notes.py
 pgbin=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
-[ -x "$pgbin/postgres" ] || die "postgresql is missing; make deps"
+[ -x "$pgbin/postgres" ] || die "postgresql is missing; make deps-examples"
 "$python" -c 'import cryptography, psycopg2' 2>/dev/null ||
-    die "python3-psycopg2 or python3-cryptography is missing; make deps"
+    die "python3-psycopg2 or python3-cryptography is missing; make deps-examples"
 
 # ---- PostgreSQL, by a user who is not root, in a folder of its own ----------------
 pg=$(mktemp -d "${TMPDIR:-/tmp}/kms-pg.XXXXXX")
