@@ -336,13 +336,13 @@ hint(struct job *j)
 		rpc_reply_fini(&r);
 	}
 	buf_fini(&params);
-	/* A lie may ask for too much; the call itself has not. */
-	if (j->over) {
-		j->over = false;
+	/* A lie may ask for too much; the call itself has not, and must find
+	 * all that it may read left. */
+	if (j->over || j->n == WANTS_MAX)
 		j->n = 0;
-		j->accounts = 0;
-		j->slots = 0;
-	}
+	j->over = false;
+	j->accounts = 0;
+	j->slots = 0;
 }
 
 static enum err
@@ -409,16 +409,27 @@ run(struct job *j, struct buf *out, struct refusal *why)
 	enum err e;
 
 	for (unsigned i = 0; i < RUNS_MAX; i++) {
+		bool guessed = false;
+
 		e = run_once(&outcome, j, out, &missing, why);
 		if (outcome != EVM_MISSING)
 			return e;
 		j->n = 0;
-		if (i == 0)
+		if (i == 0) {
 			hint(j);
+			guessed = j->n > 0;
+		}
 		add_missing(j, &missing);
 		if (j->over)
 			break;
 		e = stateask_fetch(&j->w->ask, j->world, j->want, j->n, why);
+		/* Perhaps nobody can have what was guessed. */
+		if (e == ERR_AGAIN && guessed) {
+			j->n = 0;
+			add_missing(j, &missing);
+			e = stateask_fetch(
+			    &j->w->ask, j->world, j->want, j->n, why);
+		}
 		if (e != ERR_OK)
 			return e;
 	}

@@ -20,6 +20,7 @@ struct liar; /* opaque */
 	X(TIME) /* headers are half a minute younger */ \
 	X(FORK) /* another hash of blocks that are asked for by number */ \
 	X(CHAIN) /* another chain id */ \
+	X(HINT) /* an access list of as much as one call may read */ \
 	X(NULL) /* null for everything */ \
 	X(SHAPE) /* an array for everything */ \
 	X(ENDLESS) /* JSON without end */ \
