@@ -204,6 +204,15 @@ since(uint64_t now, uint64_t then)
 	return now > then ? now - then : 0;
 }
 
+/* Milliseconds; as many as there are, if the clock was set beyond that. */
+static uint64_t
+wall_since(int64_t now, int64_t then)
+{
+	uint64_t s = now > then ? (uint64_t)now - (uint64_t)then : 0;
+
+	return s > UINT64_MAX / 1000 ? UINT64_MAX : 1000 * s;
+}
+
 /* How long another's clock has gone on since `m`, as far as it was heard. */
 static bool
 peer_since(uint64_t *out, const struct lease *l, const struct lease_mark *m,
@@ -251,9 +260,7 @@ elapsed(const struct lease *l, const struct lease_mark *m,
 	uint64_t e;
 
 	s->boot_ms = since(now->boot_ms, m->now.boot_ms);
-	s->wall_ms = now->wall_s > m->now.wall_s
-	    ? 1000 * (uint64_t)(now->wall_s - m->now.wall_s)
-	    : 0;
+	s->wall_ms = wall_since(now->wall_s, m->now.wall_s);
 	s->peers_ms = majority(l, m, s->boot_ms, &s->n_peers);
 	e = s->boot_ms > s->wall_ms ? s->boot_ms : s->wall_ms;
 	return e > s->peers_ms ? e : s->peers_ms;
@@ -313,6 +320,14 @@ lease_take(struct lease *l, const struct lease_now *now, uint64_t number,
 	return e;
 }
 
+static int64_t
+left(uint64_t of, uint64_t elapsed_ms)
+{
+	if (elapsed_ms > INT64_MAX)
+		elapsed_ms = INT64_MAX;
+	return (int64_t)of - (int64_t)elapsed_ms;
+}
+
 void
 lease_status(const struct lease *l, const struct lease_now *now,
     struct lease_status *out)
@@ -333,7 +348,7 @@ lease_status(const struct lease *l, const struct lease_now *now,
 	memcpy(s.batch, h->batch, sizeof s.batch);
 	if (s.has) {
 		s.elapsed_ms = elapsed(l, &h->made, now, &s);
-		s.left_ms = (int64_t)l->o.lease_ms - (int64_t)s.elapsed_ms;
+		s.left_ms = left(l->o.lease_ms, s.elapsed_ms);
 	}
 	for (unsigned i = 0; i < LEASE_NONCES; i++)
 		s.outstanding +=

@@ -182,6 +182,27 @@ SUITE(none_at_first)
 	expect_good();
 }
 
+/* A wall clock beyond any time ends a lease: milliseconds do not wrap. */
+SUITE(wall_clock_beyond_all)
+{
+	static const int64_t walls[] = { INT64_MAX, INT64_MAX - 1,
+		INT64_MAX / 1000 + 1, 18446744073709552 + 1900000000,
+		2 * 18446744073709552 + 1900000001 };
+
+	renew(9);
+	expect_good();
+	for (size_t i = 0; i < sizeof walls / sizeof walls[0]; i++) {
+		now.wall_s = walls[i];
+		expect_refused("drawn");
+	}
+	/* One that was before all time when the number was drawn. */
+	now.wall_s = INT64_MIN;
+	renew(10);
+	expect_good();
+	now.wall_s = INT64_MAX;
+	expect_refused("drawn");
+}
+
 /* The batch of another contract, chain, order or company is another one. */
 Test(lease, batch_binds)
 {
