@@ -1,8 +1,11 @@
+#include <assert.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/secret.h"
 #include "kms/gate/world.h"
 
 /* What one block's world may hold: a thousand apps with all that their
@@ -29,6 +32,7 @@ struct world {
 	_Atomic unsigned refs;
 	struct chain_block at;
 	struct codes *codes; /* borrows */
+	uint8_t key[crypto_shorthash_KEYBYTES]; /* of the tables' hash */
 
 	pthread_mutex_t lock; /* for all below */
 	bool has_header;
@@ -50,6 +54,7 @@ world_new(const struct chain_block *at, struct codes *codes)
 	atomic_init(&w->refs, 1);
 	w->at = *at;
 	w->codes = codes;
+	secret_random(w->key, sizeof w->key);
 	(void)pthread_mutex_init(&w->lock, NULL);
 	return w;
 }
@@ -136,21 +141,22 @@ world_set_header(struct world *w, const struct world_header *h)
 
 /* ---- tables ---- */
 
-/* Who grinds for one bucket makes its own calls a little slower. */
+/* Keys are a stranger's choice, and he may read one again and again: so that
+ * all do not meet in one place, the hash has a secret. */
 static unsigned
-bucket(const uint8_t *p, size_t len)
+bucket(const struct world *w, const uint8_t *p, size_t len)
 {
-	uint64_t h = 0xcbf29ce484222325;
+	uint8_t h[crypto_shorthash_BYTES];
 
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * 0x100000001b3;
-	return (unsigned)(h >> 40) % BUCKETS;
+	(void)crypto_shorthash(h, p, len, w->key);
+	return (unsigned)(h[0] << 8 | h[1]) % BUCKETS;
 }
+static_assert(0x10000 % BUCKETS == 0, "buckets divide two bytes of hash");
 
 static struct account **
 account_at(struct world *w, const uint8_t address[static 20])
 {
-	struct account **p = &w->account[bucket(address, 20)];
+	struct account **p = &w->account[bucket(w, address, 20)];
 
 	while (*p != NULL && memcmp((*p)->address, address, 20) != 0)
 		p = &(*p)->next;
@@ -161,9 +167,12 @@ static struct slot **
 slot_at(struct world *w, const uint8_t address[static 20],
     const uint8_t slot[static 32])
 {
-	struct slot **p =
-	    &w->slot[(bucket(slot, 32) + bucket(address, 20)) % BUCKETS];
+	struct slot **p;
+	uint8_t key[52];
 
+	memcpy(key, address, 20);
+	memcpy(key + 20, slot, 32);
+	p = &w->slot[bucket(w, key, sizeof key)];
 	while (*p != NULL &&
 	    (memcmp((*p)->slot, slot, 32) != 0 ||
 		memcmp((*p)->address, address, 20) != 0))
