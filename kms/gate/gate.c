@@ -234,6 +234,13 @@ done:
 	return e;
 }
 
+enum err
+gate_block(
+    struct gate *g, int64_t now, struct chain_block *out, struct refusal *why)
+{
+	return chainview_get(g->view, now, out, why);
+}
+
 /* ---- getters of the KMS contract ---- */
 
 static enum err

@@ -76,6 +76,11 @@ enum err gate_app_registered(struct gate *g, const uint8_t app_id[static 20],
     int64_t now, bool *out, struct chain_block *at, struct refusal *why);
 
 /* Counts since gate_new, of gate_ask only. */
+/* gate_block: the block at which a question would be answered now.  Errors as
+ * chainview_get. */
+enum err gate_block(
+    struct gate *g, int64_t now, struct chain_block *out, struct refusal *why);
+
 struct gate_stats {
 	uint64_t allowed;
 	uint64_t denied;

@@ -10,15 +10,17 @@
 /* How often it is looked whether there is a new block; the chain itself is
  * looked at by the cluster. */
 #define LOOK_MS 250
+/* When not all could be judged at a block: until they are asked for again. */
+#define AGAIN_MS 1000
 
 struct one {
 	uint64_t conn;
 	enum channel_role role;
 	struct boot_info boot;
 	uint8_t key[32]; /* of the question */
-	bool seen; /* it was there at the block before */
-	/* The answer. */
-	bool denied;
+	bool seen; /* it was there at the look before */
+	/* The answer, if there is one. */
+	bool answered, denied;
 	struct refusal why;
 };
 
@@ -31,12 +33,11 @@ struct recheck {
 	struct metrics *metrics;
 	bool working, closed;
 	bool has_block;
-	struct chain_block block; /* the last one that was done */
-	struct chain_block next; /* the one under way */
+	struct chain_block block; /* the one under way, or the last */
+	uint64_t again_ms; /* when it is to be looked at again; 0: not */
 	struct one *list; /* owns: under way */
 	size_t n, cap;
-	bool whole; /* all of them were answered */
-	uint64_t *known; /* owns: sessions of the block before */
+	uint64_t *known; /* owns: sessions of the look before */
 	size_t n_known;
 	void (*done)(void *cookie);
 	void *cookie;
@@ -53,13 +54,31 @@ was_known(const struct recheck *r, uint64_t conn)
 	return false;
 }
 
-/* False: the chain cannot be read, and nobody is judged. */
+/* The same question was asked already. */
+static bool
+known_answer(const struct recheck *r, struct one *o, size_t before)
+{
+	for (size_t k = 0; k < before; k++) {
+		const struct one *p = &r->list[k];
+
+		if (memcmp(p->key, o->key, sizeof o->key) != 0)
+			continue;
+		o->answered = p->answered;
+		o->denied = p->denied;
+		o->why = p->why;
+		return true;
+	}
+	return false;
+}
+
+/* False: the chain cannot be read, and nobody more is judged. */
 static bool
 ask(struct recheck *r, size_t i)
 {
 	struct one *o = &r->list[i];
 	enum gate_kind kind = o->role == CHANNEL_APP ? GATE_APP : GATE_KMS;
 	struct gate_decision d;
+	struct chain_block at;
 	struct buf call = { 0 };
 	enum err e;
 
@@ -71,15 +90,14 @@ ask(struct recheck *r, size_t i)
 	buf_fini(&call);
 	if (e != ERR_OK)
 		return false;
-	for (size_t k = 0; k < i; k++)
-		if (memcmp(r->list[k].key, o->key, sizeof o->key) == 0) {
-			o->denied = r->list[k].denied;
-			o->why = r->list[k].why;
-			return true;
-		}
+	if (known_answer(r, o, i))
+		return true;
 	e = gate_ask(r->gate, kind, &o->boot, clock_wall_s(), &d, &o->why);
+	o->answered = e == ERR_OK || e == ERR_DENIED;
 	o->denied = e == ERR_DENIED;
-	return e == ERR_OK || e == ERR_DENIED;
+	/* A contract can see to it that it has no answer.  The others have. */
+	return o->answered ||
+	    gate_block(r->gate, clock_wall_s(), &at, NULL) == ERR_OK;
 }
 
 static void
@@ -87,12 +105,11 @@ run(uv_work_t *w)
 {
 	struct recheck *r = w->data;
 
-	r->whole = true;
-	for (size_t i = 0; i < r->n && r->whole; i++) {
+	for (size_t i = 0; i < r->n; i++)
 		r->list[i].seen = r->list[i].role != CHANNEL_APP ||
 		    was_known(r, r->list[i].conn);
-		r->whole = ask(r, i);
-	}
+	for (size_t i = 0; i < r->n && ask(r, i); i++)
+		continue;
 }
 
 /* ---- on the loop ---- */
@@ -116,7 +133,7 @@ drop(struct recheck *r, const struct one *o)
 	    log_u64("role", (uint64_t)o->role),
 	    log_hex("app", o->boot.app_id, 20),
 	    log_hex("device", o->boot.device_id, 32),
-	    log_u64("block", r->next.number), log_why(&o->why));
+	    log_u64("block", r->block.number), log_why(&o->why));
 	atomic_fetch_add(&r->metrics->sessions_ended, 1);
 	channel_server_drop(r->server, o->conn, o->why.code);
 }
@@ -127,24 +144,26 @@ static void
 conclude(struct recheck *r)
 {
 	uint64_t *known = calloc(r->n + 1, sizeof *known);
-	size_t n = 0;
+	bool whole = true, all = known != NULL;
 
 	for (size_t i = 0; i < r->n; i++) {
+		const struct one *o = &r->list[i];
+
 		if (known != NULL)
-			known[n++] = r->list[i].conn;
-		if (r->list[i].denied && r->list[i].seen)
-			drop(r, &r->list[i]);
+			known[i] = o->conn;
+		if (o->denied && o->seen)
+			drop(r, o);
+		whole = whole && o->answered;
+		all = all && o->answered && (o->seen || !o->denied);
 	}
-	if (known == NULL || !r->whole) {
-		free(known);
-		return; /* again, soon */
+	if (known != NULL) {
+		free(r->known);
+		r->known = known;
+		r->n_known = r->n;
 	}
-	free(r->known);
-	r->known = known;
-	r->n_known = n;
-	r->block = r->next;
-	r->has_block = true;
-	atomic_store(&r->metrics->rechecked_block, r->next.number);
+	r->again_ms = all ? 0 : clock_mono_ms() + AGAIN_MS;
+	if (whole)
+		atomic_store(&r->metrics->rechecked_block, r->block.number);
 }
 
 static void
@@ -153,7 +172,9 @@ after(uv_work_t *w, int status)
 	struct recheck *r = w->data;
 
 	r->working = false;
-	if (status == 0 && !r->closed)
+	if (status != 0)
+		r->again_ms = clock_mono_ms() + AGAIN_MS;
+	else if (!r->closed)
 		conclude(r);
 	free(r->list);
 	r->list = NULL;
@@ -173,10 +194,11 @@ gather(void *cookie, const struct channel_caller *who)
 }
 
 static bool
-is_new(const struct recheck *r, const struct chain_block *b)
+is_due(const struct recheck *r, const struct chain_block *b)
 {
 	return !r->has_block ||
-	    memcmp(r->block.hash, b->hash, sizeof b->hash) != 0;
+	    memcmp(r->block.hash, b->hash, sizeof b->hash) != 0 ||
+	    (r->again_ms != 0 && clock_mono_ms() >= r->again_ms);
 }
 
 static void
@@ -189,10 +211,9 @@ on_timer(uv_timer_t *t)
 	if (r->working)
 		return;
 	cluster_info(r->cluster, &info);
-	if (!info.has_block || !is_new(r, &info.block))
+	if (!info.has_block || !is_due(r, &info.block))
 		return;
 	channel_server_stats(r->server, &cs);
-	r->next = info.block;
 	r->n = 0;
 	r->cap = cs.sessions_open;
 	if ((r->list = calloc(r->cap + 1, sizeof *r->list)) == NULL)
@@ -200,6 +221,8 @@ on_timer(uv_timer_t *t)
 	channel_server_each(r->server, gather, r);
 	if (uv_queue_work(t->loop, &r->work, run, after) == 0) {
 		r->working = true;
+		r->block = info.block;
+		r->has_block = true;
 		return;
 	}
 	free(r->list);

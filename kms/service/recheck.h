@@ -7,8 +7,10 @@
  * for each distinct BootInfo, on a worker; whoever is denied is told the
  * reason and dropped.
  *
- * A session that was not there at the block before is left for the next
- * block: its first request may be on its way, and its refusal says more. */
+ * A session that was not there at the look before is left for another one, a
+ * second later: its first request may be on its way, and its refusal says more.
+ * Where one owner cannot be asked for (its contract gives no common answer), all
+ * others are judged, and there is another look, too. */
 #ifndef KMS_SERVICE_RECHECK_H
 #define KMS_SERVICE_RECHECK_H
 

@@ -165,6 +165,40 @@ Test(recheck, chain_away)
 	expect_ended(ch, REASON_CONTRACT_COMPOSE);
 }
 
+/* An app whose contract gives the endpoints no common answer keeps nobody else's
+ * session alive: all others are judged, and that one stays. */
+Test(recheck, one_without_an_answer)
+{
+	struct channel *one = dial(&app), *ch = dial(&peer), *two = dial(&app);
+
+	block();
+	mock_error(w.chain, MOCK_ALL, APP, -32005, "limit exceeded");
+	kms_world_say(&w, KMS, false, "Aggregated MR not allowed");
+	kms_world_block(&w);
+	KMS_UNTIL(ended() == 1);
+	expect_ended(ch, REASON_CONTRACT_MR);
+	kms_world_say(&w, APP, false, "Compose hash not allowed");
+	kms_world_say(&w, KMS, true, "");
+	KMS_UNTIL(ended() == 3);
+	expect_ended(one, REASON_CONTRACT_COMPOSE);
+	expect_ended(two, REASON_CONTRACT_COMPOSE);
+}
+
+/* A session that came after the last block ends soon after the one that
+ * removes its app, and not only at the next. */
+Test(recheck, session_between_blocks)
+{
+	struct channel *ch;
+
+	block();
+	ch = dial(&app);
+	cr_assert(has_keys(ch));
+	kms_world_say(&w, APP, false, "Compose hash not allowed");
+	kms_world_block(&w);
+	KMS_UNTIL(ended() == 1);
+	expect_ended(ch, REASON_CONTRACT_COMPOSE);
+}
+
 /* A KMS node is removed: its sessions here end at that block. */
 Test(recheck, peer_removed)
 {
