@@ -14,6 +14,9 @@
 #define CACHE_SLOTS 1024u
 static_assert(0x10000 % CACHE_SLOTS == 0, "slots divide two bytes of hash");
 
+/* Blocks are seconds apart, and what is asked is small. */
+#define ASK_TRIES 3
+
 struct slot {
 	bool used;
 	uint8_t key[32]; /* SHA-256 of the calldata: question and CVM */
@@ -199,6 +202,52 @@ count(struct gate *g, enum err e, enum reason code, bool cached)
 	(void)pthread_mutex_unlock(&g->lock);
 }
 
+/* The answer at block d->block, from before if it was asked. */
+static enum err
+ask_at(struct gate *g, enum gate_kind kind, const struct boot_info *bi,
+    struct bytes calldata, struct gate_decision *d, struct refusal *why)
+{
+	uint8_t key[32];
+	enum err e;
+
+	sha256(key, calldata.p, calldata.len);
+	d->cached = cache_get(g, &d->block, key, &e, why);
+	if (d->cached)
+		return e;
+	e = decide(g, kind, &d->block, bi, calldata, why);
+	if (e == ERR_OK || e == ERR_DENIED)
+		cache_put(g, &d->block, key, e, why);
+	return e;
+}
+
+/* A contract, or an endpoint, can be long in answering: what was an approval at
+ * its beginning is none at a later block. */
+static enum err
+ask_now(struct gate *g, enum gate_kind kind, const struct boot_info *bi,
+    struct bytes calldata, int64_t now, struct gate_decision *d,
+    struct refusal *why)
+{
+	struct chain_block after;
+	enum err e = chainview_get(g->view, now, &d->block, why);
+
+	for (unsigned i = 0; e == ERR_OK && i < ASK_TRIES; i++) {
+		e = ask_at(g, kind, bi, calldata, d, why);
+		if (e != ERR_OK || d->cached)
+			return e;
+		e = chainview_get(g->view, now, &after, why);
+		if (e != ERR_OK ||
+		    memcmp(after.hash, d->block.hash, sizeof after.hash) == 0)
+			return e;
+		d->block = after;
+	}
+	if (e == ERR_OK) {
+		(void)refuse(why, REASON_CHAIN_DISAGREE,
+		    "the block moved on while the contract was asked");
+		e = ERR_AGAIN;
+	}
+	return e;
+}
+
 enum err
 gate_ask(struct gate *g, enum gate_kind kind, const struct boot_info *bi,
     int64_t now, struct gate_decision *out, struct refusal *why)
@@ -208,22 +257,12 @@ gate_ask(struct gate *g, enum gate_kind kind, const struct boot_info *bi,
 	struct gate_decision d = { 0 };
 	struct refusal reason = { 0 };
 	struct buf calldata = { 0 };
-	uint8_t key[32];
 	enum err e;
 
 	assert(kind == GATE_APP || kind == GATE_KMS);
 	if ((e = appauth_call(&calldata, selector, bi)) != ERR_OK)
 		goto done;
-	sha256(key, calldata.p, calldata.len);
-	e = chainview_get(g->view, now, &d.block, &reason);
-	if (e == ERR_OK) {
-		d.cached = cache_get(g, &d.block, key, &e, &reason);
-		if (!d.cached)
-			e = decide(g, kind, &d.block, bi, buf_view(&calldata),
-			    &reason);
-	}
-	if (!d.cached && (e == ERR_OK || e == ERR_DENIED))
-		cache_put(g, &d.block, key, e, &reason);
+	e = ask_now(g, kind, bi, buf_view(&calldata), now, &d, &reason);
 	count(g, e, reason.code, d.cached);
 	if (e == ERR_OK || e == ERR_DENIED)
 		*out = d;

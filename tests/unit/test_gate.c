@@ -375,6 +375,45 @@ SUITE(concurrent_callers)
 	cr_assert_eq(atomic_load(&wrong), 0);
 }
 
+static void *
+slow_caller(void *arg)
+{
+	(void)arg;
+	d = (struct gate_decision){ .cached = false };
+	return gate_ask(g, GATE_APP, &bi, NOW, &d, &why) == ERR_OK ? NULL : &d;
+}
+
+/* A contract that is long in answering (or an endpoint) does not make keys
+ * leave by what held at a block that is not the current one any more. */
+SUITE(approval_is_of_the_current_block)
+{
+	pthread_t t;
+	void *failed;
+
+	mock_hold(m, MOCK_ALL, APP);
+	cr_assert_eq(pthread_create(&t, NULL, slow_caller, NULL), 0);
+	mock_wait_held_call(m, 0);
+	next_block(101);
+	mock_hold(m, MOCK_ALL, 0);
+	cr_assert_eq(pthread_join(t, &failed), 0);
+	cr_assert_null(failed, "%s", why.detail);
+	cr_assert_eq(d.block.number, 101);
+	cr_assert_eq(mock_count_calls(m, 0, APP), 2);
+	/* Nor while the chain cannot be read. */
+	next_block(102);
+	mock_hold(m, MOCK_ALL, APP);
+	cr_assert_eq(pthread_create(&t, NULL, slow_caller, NULL), 0);
+	for (unsigned i = 0; i < 3; i++)
+		mock_wait_held_call(m, i);
+	mock_canned(m, MOCK_ALL, "eth_getBlockByNumber",
+	    "\"error\":{\"code\":-32005,\"message\":\"no\"}");
+	atomic_fetch_add(&fake_ms, 1000);
+	mock_hold(m, MOCK_ALL, 0);
+	cr_assert_eq(pthread_join(t, &failed), 0);
+	cr_assert_not_null(failed);
+	cr_assert_eq(why.code, REASON_CHAIN_UNREACHABLE);
+}
+
 /* ---- getters ---- */
 
 static void
