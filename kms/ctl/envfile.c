@@ -50,6 +50,12 @@ add(json_t *env, const char *name, const char *value, size_t len, char *why)
 		    name, APPENV_ITEMS);
 		return ERR_LIMIT;
 	}
+	if (!appenv_value_ok(value, len)) {
+		(void)snprintf(why, ENVFILE_WHY_MAX,
+		    "%.60s: no value may have NUL, or end in a backslash",
+		    name);
+		return ERR_MALFORMED;
+	}
 	item = json_pack("{s:s, s:s%}", "key", name, "value", value, len);
 	if (item == NULL) {
 		(void)snprintf(

@@ -23,6 +23,13 @@ appenv_name_ok(const char *name)
 	    (name[0] < '0' || name[0] > '9');
 }
 
+bool
+appenv_value_ok(const char *value, size_t len)
+{
+	return memchr(value, '\0', len) == NULL &&
+	    (len == 0 || value[len - 1] != '\\');
+}
+
 static enum err
 bad(struct refusal *why, enum err e, const char *what)
 {
@@ -86,8 +93,10 @@ take(json_t *kept, struct appenv_count *n, size_t *total, const json_t *item,
 		n->dropped++;
 		return ERR_OK;
 	}
-	if (memchr(json_string_value(v), '\0', len) != NULL)
-		return bad(why, ERR_MALFORMED, "environment: a value with NUL");
+	if (!appenv_value_ok(json_string_value(v), len))
+		return bad(why, ERR_MALFORMED,
+		    "environment: a value with NUL, or a backslash at its "
+		    "end");
 	return json_set_new(kept, key, json_stringn(json_string_value(v), len));
 }
 
@@ -130,7 +139,8 @@ done:
 /* ---- both forms ---- */
 
 /* Plain as it is; else in single quotes, where nothing is special; else in
- * double quotes with what is special there escaped. */
+ * double quotes with what is special there escaped.  The value is
+ * appenv_value_ok: no backslash is before the quote that ends it. */
 static void
 put_value(struct buf *b, const char *v)
 {

@@ -28,6 +28,12 @@
 /* ^[a-zA-Z_][a-zA-Z0-9_]*$, at most APPENV_NAME. */
 bool appenv_name_ok(const char *name);
 
+/* A value that every reader of env files can be told: no NUL, and no backslash
+ * at its end.  Readers of compose files take the quote behind it for text,
+ * single quotes too, and read on in the next line: one value could hide a
+ * variable that is not allowed in the next. */
+bool appenv_value_ok(const char *value, size_t len);
+
 struct appenv_count {
 	size_t kept;
 	size_t dropped; /* not in allowed_envs, or no name at all */
@@ -38,7 +44,7 @@ struct appenv_count {
  * NAME=VALUE, quoted for a compose file's env_file, and one JSON object.  Of
  * a name that comes twice the last value counts.
  * ERR_CONFIG: app-compose is not as it must be; ERR_MALFORMED: (plain) is not,
- * or a value has a NUL; ERR_LIMIT.  `why` says what, without a value.  Both
+ * or an allowed value is not appenv_value_ok; ERR_LIMIT.  `why` says what, without a value.  Both
  * outputs are replaced on success: buf_wipe them. */
 enum err appenv_render(struct buf *dotenv, struct buf *json,
     struct appenv_count *n, struct bytes plain, struct bytes compose,

@@ -91,6 +91,13 @@ Test(agent_env, malformed)
 	is_not(ERR_MALFORMED, ENV("{\"key\":null,\"value\":\"\"}"), COMPOSE);
 	is_not(ERR_MALFORMED, ENV(ITEM("A", "x\\u0000y")), COMPOSE);
 	is_not(ERR_MALFORMED, ENV(ITEM("A", "1")) "x", COMPOSE);
+	/* To a compose file's reader a quote behind a backslash is no end,
+	 * not even of single quotes: the next line would be in the value, and
+	 * what is in the next value a line. */
+	is_not(ERR_MALFORMED,
+	    ENV(ITEM("A", "x\\\\") "," ITEM("_z9", "\\nLD_PRELOAD=/evil.so ")),
+	    COMPOSE);
+	is_not(ERR_MALFORMED, ENV(ITEM("A", "it's\\\\")), COMPOSE);
 	is_not(ERR_MALFORMED, ENV(ITEM("A", "\xff")), COMPOSE);
 	is_not(ERR_CONFIG, ENV(""), "{\"allowed_envs\":\"A\"}");
 	is_not(ERR_CONFIG, ENV(""), "{\"allowed_envs\":[1]}");
@@ -171,7 +178,7 @@ Test(agent_env, quoting)
 	static const char *const value[] = { "plain-1.0/x:y@z%+,=", "",
 		"two words", "$HOME `id` \\n", "it's $HOME `id` \\ \"x\"",
 		"line\nline", "it's\nline", "#not a comment", "t\xc3\xa9st",
-		"'", "''\\''", "\\", "a\\" };
+		"'", "''\\''", "\\x", "a\\b\\\\c", "a\\\n" };
 
 	for (size_t i = 0; i < sizeof value / sizeof value[0]; i++) {
 		json_t *v = json_pack(

@@ -70,6 +70,9 @@ Test(ctl_env, lines)
 	line_is_not("A=\"x\\\"", "double quotes");
 	line_is_not("A=\"x\" y", "double quotes");
 	line_is_not("A=\"\\q\"", "double quotes");
+	line_is_not("A=x\\", "backslash");
+	line_is_not("A='x\\'", "backslash");
+	line_is_not("A=\"x\\\\\"", "backslash");
 	line_is_not("A=\xff", "not UTF-8");
 	line_is("# A=1\n\n \t\n", "[]");
 	line_is("A=1", ONE("1"));
@@ -77,7 +80,7 @@ Test(ctl_env, lines)
 	line_is("A=", ONE(""));
 	line_is("A='it is $X \\n'", ONE("it is $X \\\\n"));
 	line_is(
-	    "A=\"it's \\\"\\n\\t\\$\\`\\\\\"", ONE("it's \\\"\\n\\t$`\\\\"));
+	    "A=\"it's \\\"\\n\\t\\\\\\$\\`\"", ONE("it's \\\"\\n\\t\\\\$`"));
 	line_is_not("A =1", "letters, digits");
 }
 
