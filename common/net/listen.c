@@ -151,3 +151,14 @@ listen_given(int fd, uint16_t *bound)
 	*bound = port_of(&sa);
 	return ERR_OK;
 }
+
+bool
+listen_is_unix(int fd)
+{
+	union address sa = { .any = { 0 } };
+	socklen_t len = sizeof sa;
+
+	/* An abstract name begins with NUL, and is open to everybody. */
+	return getsockname(fd, &sa.any, &len) == 0 &&
+	    sa.any.sa_family == AF_UNIX && sa.un.sun_path[0] != '\0';
+}

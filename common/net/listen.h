@@ -5,6 +5,7 @@
 #ifndef COMMON_NET_LISTEN_H
 #define COMMON_NET_LISTEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -36,5 +37,8 @@ enum err listen_tcp(int *fd, uint16_t *bound, const char *host, uint16_t port);
 /* listen_given makes ready a descriptor that somebody else opened: systemd.
  * ERR_CONFIG if it is no listening stream socket; it is left as it was. */
 enum err listen_given(int fd, uint16_t *bound);
+
+/* listen_is_unix: whether a socket has a path, and so its permissions. */
+bool listen_is_unix(int fd);
 
 #endif

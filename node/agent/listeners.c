@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/net/listen.h"
 
 #include "node/agent/listeners.h"
 #include "node/agent/pages.h"
@@ -64,6 +65,17 @@ configured(struct server_options *o, const struct agent_config *c, int k)
 	return o->unix_path[0] != '\0';
 }
 
+/* What gives keys is for who may open a file, and never on a port. */
+static enum err
+check_given(const int at[static N_LISTENERS], const struct inherited *in)
+{
+	for (int k = 0; k < N_LISTENERS; k++)
+		if (at[k] >= 0 && kinds[k].surface != SURFACE_WORKER &&
+		    !listen_is_unix(in[at[k]].fd))
+			return ERR_CONFIG;
+	return ERR_OK;
+}
+
 static void
 say_listening(const struct server *s, int k, const struct server_options *o)
 {
@@ -83,10 +95,13 @@ listeners_start(struct listeners *out, const struct agent_backend *b,
 	enum err e = listeners_given(at, in, n);
 
 	*out = (struct listeners){ 0 };
+	if (e == ERR_OK)
+		e = check_given(at, in);
 	if (e != ERR_OK) {
 		log_event(LOG_ERROR, "listen_failed",
 		    log_str("error",
-			"what systemd gave is not dstack, tappd, external"));
+			"what systemd gave is not dstack, tappd, external, "
+			"the first two with a path"));
 		return e;
 	}
 	for (int k = 0; k < N_LISTENERS; k++) {

@@ -2,7 +2,8 @@
  *
  * dstack-compat.md 1.1.  systemd may have opened them before: descriptors
  * named "dstack", "tappd" and "external", or without such names in this
- * order; each takes the place of the configured one. */
+ * order; each takes the place of the configured one.  The first two give
+ * keys and must have a path: a port is refused there. */
 #ifndef NODE_AGENT_LISTENERS_H
 #define NODE_AGENT_LISTENERS_H
 

@@ -188,3 +188,28 @@ Test(listeners, given_sockets)
 	listeners_stop(&all);
 	cr_assert_eq(stat(path[0], &st), 0);
 }
+
+/* Keys are for who may open a file: a port is for the public methods alone,
+ * whatever order or name a unit gives it. */
+Test(listeners, no_keys_on_a_port)
+{
+	struct inherited in[1] = { { 0, "" } };
+	uint16_t port;
+
+	for (int i = 0; i < 3; i++) {
+		static const char *const name[] = { "", "dstack", "tappd" };
+
+		(void)strcpy(in[0].name, name[i]);
+		cr_assert_eq(
+		    listen_tcp(&in[0].fd, &port, "127.0.0.1", 0), ERR_OK);
+		cr_assert_eq(listeners_start(&all, &backend, &config, in, 1),
+		    ERR_CONFIG);
+		cr_assert_null(all.server[LISTENER_DSTACK]);
+		cr_assert_null(all.server[LISTENER_TAPPD]);
+		cr_assert_eq(close(in[0].fd), 0);
+	}
+	(void)strcpy(in[0].name, "external");
+	cr_assert_eq(listen_tcp(&in[0].fd, &port, "127.0.0.1", 0), ERR_OK);
+	cr_assert_eq(listeners_start(&all, &backend, &config, in, 1), ERR_OK);
+	cr_assert_eq(server_port(all.server[LISTENER_EXTERNAL]), port);
+}
