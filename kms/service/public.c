@@ -94,10 +94,13 @@ static bool
 may_ask(struct public *p)
 {
 	const uint64_t cost = 1000 / PUBLIC_RATE, full = cost * PUBLIC_BURST;
-	uint64_t now = clock_boot_ms();
+	uint64_t now;
 	bool may;
 
 	(void)pthread_mutex_lock(&p->lock);
+	/* Read outside, it could be before another's, and less than nothing
+	 * has passed. */
+	now = clock_boot_ms();
 	p->tokens_ms += now - p->filled_ms;
 	if (p->tokens_ms > full)
 		p->tokens_ms = full;
