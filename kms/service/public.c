@@ -117,8 +117,15 @@ may_ask(struct public *p)
 static void
 fail(struct httpd_reply *rp, unsigned status, const char *text)
 {
-	json_t *v = json_pack("{s:s}", "error", text);
+	char ascii[REFUSAL_DETAIL_MAX + 64];
+	json_t *v;
 
+	/* It may repeat what came in: ASCII only, so that it is JSON. */
+	(void)snprintf(ascii, sizeof ascii, "%s", text);
+	for (char *s = ascii; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e)
+			*s = '?';
+	v = json_pack("{s:s}", "error", ascii);
 	rp->status = status;
 	rp->body.len = 0;
 	if (v == NULL || json_write_pretty(&rp->body, v) != ERR_OK)

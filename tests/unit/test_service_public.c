@@ -155,6 +155,7 @@ Test(service_public, refusals)
 		(void)snprintf(path, sizeof path, "/prpc/KMS.%s", closed[i]);
 		refused(400, path, "{}", JSON, "Service not found");
 	}
+	refused(400, "/prpc/%ff%1b", NULL, NULL, "Service not found: ??");
 	refused(404, "/prpc/a/GetMeta", NULL, NULL, "Not found");
 	refused(404, "/status", NULL, NULL, "Not found");
 	refused(404, "/prpc", NULL, NULL, "Not found");
