@@ -5,6 +5,7 @@
  * of files (fixture.h). */
 #include <sys/resource.h>
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@
 #include "node/agent/stop.h"
 
 #define DEFAULT_CONFIG "/etc/cvm-agent.yaml"
+/* Where deploy/systemd has it. */
+#define UNIT_CONFIG "/etc/devproof-kms/cvm-agent.yaml"
 
 enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
 
@@ -133,6 +136,7 @@ done:
 static int
 run_fixture(const char *dir, const char *socket_dir, bool other)
 {
+	static const char *const real[] = { DEFAULT_CONFIG, UNIT_CONFIG };
 	enum err e;
 
 	if (other) {
@@ -140,13 +144,14 @@ run_fixture(const char *dir, const char *socket_dir, bool other)
 		    "cvm-agent: --fixture goes with --socket-dir alone\n");
 		return EXIT_USAGE;
 	}
-	if (access(DEFAULT_CONFIG, F_OK) == 0) {
-		(void)fprintf(stderr,
-		    "cvm-agent: %s is there: this machine has a real agent, "
-		    "and no fixture is served beside it\n",
-		    DEFAULT_CONFIG);
-		return EXIT_USAGE;
-	}
+	for (size_t i = 0; i < sizeof real / sizeof real[0]; i++)
+		if (access(real[i], F_OK) == 0 || errno == EACCES) {
+			(void)fprintf(stderr,
+			    "cvm-agent: %s is there: this machine has a real "
+			    "agent, and no fixture is served beside it\n",
+			    real[i]);
+			return EXIT_USAGE;
+		}
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (stop_init() != ERR_OK) {
 		(void)fprintf(stderr, "cvm-agent: cannot take signals\n");
