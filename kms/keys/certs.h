@@ -12,9 +12,8 @@
 /* Quote, log and configuration of one guest, stripped. */
 #define CERT_ATTESTATION_MAX (64u * 1024)
 
-/* The usage extension (.4).  What an app gets always says CERT_USAGE_APP, so
- * that no app can pass for a KMS, whatever names it asked for. */
-#define CERT_USAGE_APP "app:custom"
+/* The usage extension (.4).  What an app gets always says CERTMAKE_USAGE_APP,
+ * so that no app can pass for a KMS, whatever names it asked for. */
 #define CERT_USAGE_APP_CA "app:ca"
 
 struct cert_request {

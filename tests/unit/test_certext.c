@@ -10,6 +10,7 @@
 
 #include "common/attest/attestation.h"
 #include "common/attest/certext.h"
+#include "common/attest/certmake.h"
 #include "kms/keys/certs.h"
 #include "tests/lib/facts.h"
 #include "tests/lib/guest.h"
@@ -188,7 +189,7 @@ Test(certext, app_info)
 	cr_assert_eq(
 	    certext_parse(&c, buf_view(&der), &why), ERR_OK, "%s", why.detail);
 	cr_assert(c.has_info && c.has_app_id && c.info.has_instance_id);
-	cr_assert_str_eq(c.usage, CERT_USAGE_APP);
+	cr_assert_str_eq(c.usage, CERTMAKE_USAGE_APP);
 	cr_assert_arr_eq(c.info.app_id, info.app_id, 20);
 	cr_assert_arr_eq(c.info.compose_hash, info.compose_hash, 32);
 	cr_assert_arr_eq(c.info.instance_id, info.instance_id, 20);

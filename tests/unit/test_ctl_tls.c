@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/certmake.h"
 #include "common/base/file.h"
 #include "common/base/hex.h"
 #include "common/base/secret.h"
@@ -230,7 +231,7 @@ certify(struct buf chain[static 3], const struct wish *x)
 	cr_assert_eq(keys_app_ca(&ca, roots, app_id), ERR_OK);
 	if (x->usage != NULL) {
 		cr_assert_eq(
-		    replace(&chain[0], CERT_USAGE_APP, x->usage, 10), 1);
+		    replace(&chain[0], CERTMAKE_USAGE_APP, x->usage, 10), 1);
 		resign(&chain[0], &ca);
 	}
 	if (x->leaf_of_other_app) {
