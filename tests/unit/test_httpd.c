@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -503,6 +504,49 @@ Test(httpd, connection_bound)
 	}
 	cr_assert(served);
 	(void)close(b);
+	buf_fini(&out);
+}
+
+static long
+cpu_ms(void)
+{
+	struct rusage u;
+
+	cr_assert_eq(getrusage(RUSAGE_SELF, &u), 0);
+	return 1000 * (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	    (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+}
+
+/* Who cannot be taken for want of descriptors waits, and the loop does not
+ * turn meanwhile; then he is served. */
+Test(httpd, no_descriptors_left)
+{
+	static const char request[] = "GET /a HTTP/1.1\r\n\r\n";
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct rlimit before, none;
+	struct buf out = { 0 };
+	struct pollfd answer;
+	long used;
+	int fd;
+
+	start();
+	(void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ (rlim_t)fd + 1, before.rlim_max };
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	put(fd, request, sizeof request - 1);
+	used = cpu_ms();
+	answer = (struct pollfd){ .fd = fd, .events = POLLIN };
+	cr_assert_eq(poll(&answer, 1, 1500), 0, "it was taken");
+	used = cpu_ms() - used;
+	cr_assert_lt(used, 500, "%ld ms of CPU", used);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	cr_assert_eq(poll(&answer, 1, 10000), 1, "it is not taken");
+	cr_assert(read_all(fd, &out));
+	assert_has((char *)out.p, "GET /a");
 	buf_fini(&out);
 }
 
