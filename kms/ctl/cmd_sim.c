@@ -182,7 +182,8 @@ static enum ctl_exit
 tell_status(const struct ctl *c, const struct lab *l)
 {
 	json_t *rows = json_array(), *apps = json_array();
-	char url[CONTRACT_URL_MAX], socket[LAB_PATH_MAX];
+	char url[CONTRACT_URL_MAX], pages[CONTRACT_URL_MAX],
+	    socket[LAB_PATH_MAX];
 
 	(void)json_array_append_new(
 	    rows, process_row(l, LAB_CHAIN, "anvil", "", ""));
@@ -206,11 +207,12 @@ tell_status(const struct ctl *c, const struct lab *l)
 		(void)json_array_append_new(
 		    rows, process_row(l, a->name, what, a->host, a->image));
 		lab_path(socket, l, "apps/%s/dstack.sock", a->name);
+		lab_pages_url(pages, a);
 		hex_encode(hash + 2, a->compose_hash, 32);
 		(void)json_array_append_new(apps,
-		    json_pack("{s:s, s:o, s:s, s:s}", "app", a->name, "app_id",
-			sim_address(a->app_id), "compose_hash", hash, "socket",
-			socket));
+		    json_pack("{s:s, s:o, s:s, s:s, s:s}", "app", a->name,
+			"app_id", sim_address(a->app_id), "compose_hash", hash,
+			"socket", socket, "pages", pages));
 	}
 	lab_rpc_url(url, l);
 	return ctl_result(c,

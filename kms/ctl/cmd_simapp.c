@@ -25,6 +25,15 @@ put_hex(json_t *v, const char *key, const uint8_t p[static 32])
 	(void)json_object_set_new(v, key, json_string(hex));
 }
 
+static void
+put_pages(json_t *v, const struct lab_app *a)
+{
+	char url[CONTRACT_URL_MAX];
+
+	lab_pages_url(url, a);
+	(void)json_object_set_new(v, "pages", json_string(url));
+}
+
 static json_t *
 app_json(const struct lab *l, const struct lab_app *app)
 {
@@ -35,6 +44,7 @@ app_json(const struct lab *l, const struct lab_app *app)
 	lab_path(socket, l, "apps/%s/dstack.sock", app->name);
 	put_hex(v, "compose_hash", app->compose_hash);
 	(void)json_object_set_new(v, "socket", json_string(socket));
+	put_pages(v, app);
 	return v;
 }
 
@@ -74,6 +84,7 @@ cvm_row(const struct lab *l, const struct lab_app *a, const char *reason)
 	    "socket", socket);
 	if (lab_app_device(device, l, a->host) == ERR_OK)
 		put_hex(v, "device_id", device);
+	put_pages(v, a);
 	return v;
 }
 

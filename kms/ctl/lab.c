@@ -87,6 +87,14 @@ lab_public_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n)
 }
 
 void
+lab_pages_url(char out[static CONTRACT_URL_MAX], const struct lab_app *a)
+{
+	out[0] = '\0';
+	if (a->public_port != 0)
+		local_url(out, a->public_port);
+}
+
+void
 lab_contract(struct contract *out, const struct lab *l)
 {
 	*out = (struct contract){
@@ -247,6 +255,10 @@ read_app(struct lab_app *a, const json_t *v)
 	    (e = json_get_hex(a->compose_hash, 32, v, "compose_hash")) !=
 		ERR_OK)
 		return e;
+	/* Folders of before have none. */
+	e = get_port(&a->public_port, v, "public_port");
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return e;
 	return json_get_bool(&a->registered, v, "registered");
 }
 
@@ -393,6 +405,8 @@ lab_save(const struct lab *l)
 		    hex_text(a->compose_hash, 32), "registered",
 		    (int)a->registered);
 
+		if (a->public_port != 0)
+			(void)json_set_u64(row, "public_port", a->public_port);
 		if (a->of[0] != '\0' &&
 		    json_object_set_new(
 			row, "replica_of", json_string(a->of)) != 0) {

@@ -45,6 +45,7 @@ struct lab_app {
 	char image[LAB_NAME_MAX];
 	uint8_t app_id[20];
 	uint8_t compose_hash[32];
+	uint16_t public_port; /* of its pages; 0: none */
 	bool registered;
 };
 
@@ -95,6 +96,9 @@ void lab_admin_url(char out[static CONTRACT_URL_MAX], const struct lab_node *n);
 /* What anyone may ask a node (kms/service/public.h); "" if it has none. */
 void lab_public_url(
     char out[static CONTRACT_URL_MAX], const struct lab_node *n);
+
+/* Where the pages and the public API of an app's CVM are; "" if it has none. */
+void lab_pages_url(char out[static CONTRACT_URL_MAX], const struct lab_app *a);
 
 /* lab_contract says how to reach its contracts, with its operator. */
 void lab_contract(struct contract *out, const struct lab *l);

@@ -224,7 +224,7 @@ allow_image(const struct ctl *c, const struct lab *l, const char *image)
 	return rc;
 }
 
-/* add_cvm writes the agent's configuration, and the CVM, which is the one
+/* add_cvm gives it a port, and writes the agent's configuration, and the CVM, which is the one
  * behind the last of `l`, into sim.json. */
 static enum ctl_exit
 add_cvm(struct lab_app **out, const struct ctl *c, struct lab *l,
@@ -241,7 +241,10 @@ add_cvm(struct lab_app **out, const struct ctl *c, struct lab *l,
 	if ((e = contract_root(&root, &k, &why)) != ERR_OK ||
 	    (e = contract_anchor(&anchor, &k, &why)) != ERR_OK)
 		return ctl_denied(c, "the root on chain", e, &why);
-	e = lab_write_agent(l, a, &root, anchor.signer, boot_deadline_s);
+	e = lab_free_ports(&a->public_port, 1);
+	if (e == ERR_OK)
+		e = lab_write_agent(
+		    l, a, &root, anchor.signer, boot_deadline_s);
 	if (e == ERR_OK) {
 		l->n_apps++;
 		e = lab_save(l);

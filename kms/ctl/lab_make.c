@@ -476,6 +476,9 @@ lab_write_agent(const struct lab *l, const struct lab_app *a,
 		    "  tappd_socket: '%s/tappd.sock'\n"
 		    "  mode: '0600'\n",
 		    pccs, l->dir, dir, dir);
+	if (e == ERR_OK && a->public_port != 0)
+		e = buf_printf(
+		    &y, "  external: '127.0.0.1:%u'\n", a->public_port);
 	lab_path(path, l, "apps/%s/agent.yaml", a->name);
 	if (e == ERR_OK)
 		e = file_write(path, y.p, y.len, 0600);

@@ -20,15 +20,11 @@ compose() {
 	    public_logs: true, public_sysinfo: true, public_tcbinfo: $tcb}' >"$1"
 }
 
-# listen APP: gives its agent the public listener, restarts it, and sets `url`.
+# listen APP: gives its agent containers, restarts it, and sets `url`.
 listen() {
-	local yaml=$c/apps/$1/agent.yaml port
-	printf "  external: '127.0.0.1:0'\n" >>"$yaml"
-	sed -i "s|^app:|app:\n  logs_dir: '$work/containers'|" "$yaml"
+	sed -i "s|^app:|app:\n  logs_dir: '$work/containers'|" "$c/apps/$1/agent.yaml"
 	quiet "$kmsctl" sim restart "$c" "$1"
-	port=$(sed -n 's/.*event=listening api=external .*port=\([0-9]*\).*/\1/p' "$c/log/$1.log" | tail -1)
-	[ "${port:-0}" -gt 0 ] || die "$1 does not say where it listens"
-	url=http://127.0.0.1:$port
+	url=$("$kmsctl" sim apps "$c" --json | jq -r --arg n "$1" '.apps[] | select(.name == $n) | .pages')
 }
 
 # A container as Docker's folder has it.

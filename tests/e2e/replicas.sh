@@ -63,6 +63,22 @@ distinct "$work/devices" || die "devices: $(cat "$work/devices")"
     die "not one app"
 held "two replicas: one app id, one key; each has a device and an instance id of its own"
 
+# What anybody may see of each, over HTTP.
+for r in web web-2; do
+	url=$(row $r pages)
+	curl -fsS "$url/" | grep -q "$(info $r | jq -r .instance_id)" || die "$r: its page at $url is not its own"
+	[ "$(curl -fsS "$url/prpc/Worker.Info" | jq -r .instance_id)" = "$(info $r | jq -r .instance_id)" ] ||
+	    die "$r: another Worker.Info"
+	curl -fsS "$url/prpc/Worker.Version" | jq -e '.version | length > 0' >/dev/null || die "$r: no Worker.Version"
+	[ "$(curl -sS -o /dev/null -w '%{http_code}' "$url/prpc/GetKey" -d '{}')" != 200 ] ||
+	    die "$r: a key for anybody"
+	[ "$("$kmsctl" sim status "$c" --json | jq -r --arg n $r '.apps[] | select(.app == $n) | .pages')" = "$url" ] ||
+	    die "$r: sim status has other pages"
+done
+[ "$(row web pages)" != "$(row web-2 pages)" ] || die "two replicas have one port"
+! curl -sS "$(row web-3 pages)/" 2>/dev/null || die "the one that was refused has pages"
+held "each has a dashboard and the public API on a port of its own, and no keys there; the refused one has none"
+
 # The owner lists it, and takes it from the list again.
 quiet "$kmsctl" app allow web device "$(row web-3 device_id)" --sim "$c" --wait-final
 quiet "$kmsctl" sim start "$c" web-3

@@ -37,8 +37,10 @@ Test(ctl_lab, round_trip, .timeout = 60)
 	strcpy(a->image, "app");
 	memset(a->app_id, 7, sizeof a->app_id);
 	a->registered = true;
+	a->public_port = 20001;
 	a = &l->app[l->n_apps++];
 	*a = l->app[0];
+	a->public_port = 0; /* as before there were such */
 	strcpy(a->name, "web-2");
 	strcpy(a->of, "web");
 	cr_assert_eq(lab_add_node(l, "more", "spare", "other", false), ERR_OK);
@@ -86,6 +88,13 @@ Test(ctl_lab, configurations, .timeout = 60)
 	cr_assert_eq(c->n_kms_urls, 3);
 	cr_assert_eq(c->kms_root.kind, ROOT_PIN_PUB);
 	cr_assert_eq(c->boot_deadline_s, 9);
+	cr_assert_str_eq(c->external_host, "");
+	app.public_port = 20001;
+	cr_assert_eq(
+	    lab_write_agent(l, &app, &root, (uint8_t[20]){ 7 }, 9), ERR_OK);
+	cr_assert_eq(config_load(c, path, why), ERR_OK, "%s", why);
+	cr_assert_str_eq(c->external_host, "127.0.0.1");
+	cr_assert_eq(c->external_port, 20001);
 
 	lab_path(path, l, "operator.key");
 	cr_assert_eq(stat(path, &st), 0);
