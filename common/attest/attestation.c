@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/attest/eventlog.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
@@ -274,12 +275,14 @@ attestation_decode(struct evidence *out, uint8_t report_data[static 64],
 	const uint8_t *rd;
 	enum err e;
 
+	if (in.len > 0 && attestation_is_v1(in.p[0]))
+		return attestation_v1_decode(out, report_data, in, why);
 	if (in.len > ATTESTATION_MAX)
 		return refuse(why, REASON_QUOTE_MALFORMED,
 		    "attestation of %zu bytes", in.len);
 	if (rd_u8(&r) != VERSION_0 || rd_u8(&r) != PLATFORM_TDX || r.bad)
 		return refuse(why, REASON_QUOTE_UNSUPPORTED,
-		    "attestation is not version 0 of TDX");
+		    "attestation is neither version 0 of TDX nor MessagePack");
 	quote = get_bytes(&r, LIMIT_QUOTE);
 	events = get_events(&r);
 	if (r.bad || json_write(&ev.event_log, events) != ERR_OK) {

@@ -1,4 +1,5 @@
-/* attestation: dstack's VersionedAttestation, version 0, for TDX.
+/* attestation: dstack's VersionedAttestation, version 0, for TDX; the reader
+ * takes version 1 (attestation_v1.h) as well.
  *
  * What `Attest` answers and what certificates carry (extension .8).  The
  * bytes are SCALE (dstack-compat.md 3.8); lengths and counts are its compact
@@ -24,8 +25,8 @@
 enum err attestation_encode(struct buf *out, const struct evidence *ev,
     const uint8_t report_data[static 64], bool stripped, struct refusal *why);
 
-/* attestation_decode recognises exactly one attestation of version 0; the
- * caller owns `*out`, whose event log is the JSON of eventlog.h.
+/* attestation_decode recognises exactly one attestation, of version 0 or 1
+ * by its first byte; the caller owns `*out`, whose event log is the JSON of eventlog.h.
  * ERR_DENIED with REASON_QUOTE_UNSUPPORTED (another version or platform),
  * REASON_QUOTE_MALFORMED, or REASON_EVENT_LOG.  The runtime events must be
  * those of the event log; nothing is verified beyond that. */

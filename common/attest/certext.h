@@ -5,7 +5,7 @@
  *                           may be "ELGZv1" and a gzip stream
  *                      .3   app id
  *                      .4   usage, text
- *                      .8   VersionedAttestation (attestation.h)
+ *                      .8   VersionedAttestation, 0 or 1 (attestation.h)
  *                      .9   app info, MessagePack array of 9
  *
  * Each value is an OCTET STRING inside the extension's own.  Nothing is

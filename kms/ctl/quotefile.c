@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
@@ -62,6 +63,13 @@ take_attestation(struct quotefile *f, struct bytes in, struct refusal *why)
 	return e;
 }
 
+/* It has a form, which is just not one that is known here. */
+static enum err
+must_have_form(enum err e)
+{
+	return e == ERR_DENIED ? ERR_MALFORMED : e;
+}
+
 static enum err
 read_attestation(struct quotefile *f, const json_t *v, struct refusal *why)
 {
@@ -73,8 +81,7 @@ read_attestation(struct quotefile *f, const json_t *v, struct refusal *why)
 	else
 		e = take_attestation(f, buf_view(&raw), why);
 	buf_fini(&raw);
-	/* It has a form, which is just not one that is known here. */
-	return e == ERR_DENIED ? ERR_MALFORMED : e;
+	return must_have_form(e);
 }
 
 static enum err
@@ -161,15 +168,18 @@ unbase64(struct buf *out, struct bytes in)
 }
 
 /* Bytes as they are, or a dstack attestation, which begins with its version
- * and platform, both 0: no quote does. */
+ * and platform, both 0, or with a map of three: no quote does. */
 static enum err
-read_raw(struct quotefile *f, struct bytes in, const char *form)
+read_raw(
+    struct quotefile *f, struct bytes in, const char *form, struct refusal *why)
 {
-	struct refusal why;
+	struct refusal ignored;
 
 	if (in.len > 2 && in.p[0] == 0 && in.p[1] == 0 &&
-	    take_attestation(f, in, &why) == ERR_OK)
+	    take_attestation(f, in, &ignored) == ERR_OK)
 		return ERR_OK;
+	if (in.len > 2 && attestation_is_v1(in.p[0]))
+		return must_have_form(take_attestation(f, in, why));
 	f->form = form;
 	return buf_set(&f->ev.quote, in.p, in.len);
 }
@@ -190,11 +200,11 @@ quotefile_read(struct quotefile *out, struct bytes in, struct refusal *why)
 	    json_parse(&v, in.p, in.len, QUOTEFILE_MAX, NULL, 0) == ERR_OK)
 		e = read_json(&f, v, why);
 	else if (unhex(&raw, in) == ERR_OK)
-		e = read_raw(&f, buf_view(&raw), "hex text");
+		e = read_raw(&f, buf_view(&raw), "hex text", why);
 	else if (unbase64(&raw, in) == ERR_OK)
-		e = read_raw(&f, buf_view(&raw), "base64 text");
+		e = read_raw(&f, buf_view(&raw), "base64 text", why);
 	else
-		e = read_raw(&f, in, "binary");
+		e = read_raw(&f, in, "binary", why);
 	if (e == ERR_OK) {
 		f.kind = quotefile_kind_of(buf_view(&f.ev.quote));
 		*out = f;

@@ -2,8 +2,8 @@
  *
  * The bytes decide, never the name: a raw quote, report or document, the
  * same as hex or base64 text, the reply of GetQuote (JSON: quote, event_log,
- * vm_config, report_data), the reply of Attest (JSON: attestation) or the
- * attestation's own bytes.  Nothing is verified here, and bytes that are
+ * vm_config, report_data), the reply of Attest, of v0 or v1 (JSON: attestation)
+ * or the attestation's own bytes.  Nothing is verified here, and bytes that are
  * nothing else are taken for an Intel quote, whose parser says why not. */
 #ifndef KMS_CTL_QUOTEFILE_H
 #define KMS_CTL_QUOTEFILE_H

@@ -76,7 +76,7 @@ read_evidence(
 		if (e == ERR_DENIED)
 			return fixture_bad(why,
 			    "attestation.bin: no attestation of "
-			    "a TD, version 0");
+			    "a TD");
 	} else {
 		f->ev.tee = TEE_TDX;
 		e = read_quote_hex(&f->ev.quote, buf_view(&in->quote_hex), why);

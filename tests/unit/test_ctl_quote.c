@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <sodium.h>
 
+#include "common/attest/attestation_v1.h"
 #include "common/base/file.h"
 #include "common/base/hex.h"
 #include "kms/ctl/ctl.h"
@@ -351,7 +352,8 @@ Test(ctl_quote, json_without_a_quote)
 {
 	static const char *const bad[] = { "{}", "{\"quote\":\"xyz\"}",
 		"{\"quote\":5}", "{\"attestation\":\"zz\"}",
-		"{\"attestation\":\"0102\"}",
+		"{\"attestation\":\"0102\"}", "{\"attestation\":\"83\"}",
+		"83a776657273696f6e01", "\x83\xa7version\x02",
 		"{\"quote\":\"00\",\"report_data\":\"123\"}" };
 	struct quotefile f;
 	struct refusal why;
@@ -408,13 +410,34 @@ Test(ctl_quote, vendor_by_the_bytes)
 /* ---- the command ---- */
 
 static struct simworld w;
-static char quote[512], bundle[512], root[512], event_log[512], vm[512];
+static char quote[512], attest[512], bundle[512], root[512], event_log[512],
+    vm[512];
 
 static void
 write_file(char path[static 512], const char *name, const struct buf *b)
 {
 	(void)snprintf(path, 512, "%s/%s", w.dir, name);
 	cr_assert_eq(file_write(path, b->p, b->len, 0600), ERR_OK);
+}
+
+/* As Attest of the guest API v1 answers; without a vm_config, since this guest
+ * has not booted as far as boot information needs. */
+static void
+attest_reply(const struct evidence *ev, const uint8_t rd[static 64])
+{
+	const struct evidence bare = {
+		.tee = TEE_TDX, .quote = ev->quote, .event_log = ev->event_log
+	}; /* borrows */
+	struct buf raw = { 0 }, text = { 0 };
+	json_t *v = json_object();
+
+	cr_assert_eq(attestation_v1_encode(&raw, &bare, rd, NULL), ERR_OK);
+	cr_assert_eq(json_set_hex(v, "attestation", raw.p, raw.len), ERR_OK);
+	cr_assert_eq(json_write(&text, v), ERR_OK);
+	write_file(attest, "attest", &text);
+	json_decref(v);
+	buf_fini(&raw);
+	buf_fini(&text);
 }
 
 static void
@@ -436,6 +459,7 @@ setup(void)
 	cr_assert_eq(collateral_to_json(&text, &c), ERR_OK);
 	cr_assert_eq(sim_pki_document(&der, w.dir, SIM_DOC_ROOT), ERR_OK);
 	write_file(quote, "quote", &ev.quote);
+	attest_reply(&ev, rd);
 	write_file(event_log, "log", &ev.event_log);
 	write_file(vm, "vm", &ev.vm_config);
 	write_file(bundle, "bundle", &text);
@@ -524,6 +548,25 @@ Test(ctl_quote_command, accepted_with_its_root)
 	cr_expect_eq(json_array_size(json_object_get(v, "advisory_ids")), 0);
 	cr_expect_not_null(json_string_value(
 	    json_object_get(json_object_get(v, "measurements"), "mrtd")));
+	json_decref(v);
+}
+
+/* The same quote in a reply of Attest, which brings its log. */
+Test(ctl_quote_command, attestation_v1)
+{
+	json_t *v;
+
+	cr_expect_eq(RUN(&v, attest, "--policy", "any"), CTL_FAILED);
+	cr_expect_not(accepted(v));
+	json_decref(v);
+	cr_expect_eq(RUN(&v, attest, "--root", root, "--report-data", "0xaabc"),
+	    CTL_FAILED);
+	cr_expect_not(accepted(v));
+	json_decref(v);
+	cr_expect_eq(
+	    RUN(&v, attest, "--root", root, "--report-data", "0xaabb"), CTL_OK);
+	cr_expect(accepted(v));
+	expect_text(v, "tee", "tdx");
 	json_decref(v);
 }
 

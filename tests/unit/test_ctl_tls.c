@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/attest/certmake.h"
 #include "common/base/file.h"
 #include "common/base/hex.h"
@@ -36,6 +37,7 @@ static uint8_t compose_hash_[32];
 struct wish {
 	uint8_t app; /* of the certificate; 0: 0x42, which is measured */
 	bool no_attestation, other_key, relabelled, full_log;
+	bool v1; /* of the attestation, which has the full log then */
 	const char *event; /* renamed in the attestation */
 	bool provider_other, provider_none;
 	bool no_provider; /* at all */
@@ -150,8 +152,11 @@ boot(struct buf *attestation, const struct wish *x,
 	memcpy(rd, shown, sizeof rd);
 	rd[9] ^= x->other_key;
 	cr_assert_eq(tee_evidence(t, &ev, rd, &why), ERR_OK, "%s", why.detail);
-	cr_assert_eq(attestation_encode(attestation, &ev,
-			 x->relabelled ? shown : rd, !x->full_log, &why),
+	cr_assert_eq(x->v1
+		? attestation_v1_encode(
+		      attestation, &ev, x->relabelled ? shown : rd, &why)
+		: attestation_encode(attestation, &ev,
+		      x->relabelled ? shown : rd, !x->full_log, &why),
 	    ERR_OK);
 	tee_close(t);
 	evidence_fini(&ev);
@@ -375,6 +380,11 @@ Test(ctl_tls, evidence)
 	refused((struct wish){ .event = "instance-id" }, "EVENT_LOG");
 	refused((struct wish){ .event = "compose-hash", .full_log = true },
 	    "TLS_EXTENSION");
+	refused(
+	    (struct wish){ .other_key = true, .relabelled = true, .v1 = true },
+	    "TLS_REPORT_DATA");
+	refused((struct wish){ .event = "compose-hash", .v1 = true },
+	    "TLS_EXTENSION");
 	refused((struct wish){ .fault = SIM_FAULT_DEBUG }, "POLICY_DEBUG");
 	refused((struct wish){ .fault = SIM_FAULT_OUT_OF_DATE },
 	    "POLICY_TCB_STATUS");
@@ -464,6 +474,10 @@ Test(ctl_tls, holds)
 			 "--compose-hash", hash_hex, "--app",
 			 "0x4242424242424242424242424242424242424242"),
 	    CTL_OK);
+	holds();
+	stop();
+	start((struct wish){ .v1 = true });
+	cr_assert_eq(RUN(ALL), CTL_OK);
 	holds();
 	stop();
 	/* A debug guest, for who says that he takes one. */

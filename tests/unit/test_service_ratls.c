@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/wire/ratls.h"
@@ -48,6 +49,7 @@ TestSuite(service_ratls, .init = setup, .fini = teardown, .timeout = 240);
 struct way {
 	struct kms_caller *by;
 	bool stripped;
+	bool v1; /* MessagePack; not stripped then */
 	bool other_key; /* the quote is about another key */
 	bool relabelled; /* ... and the attestation says that it is not */
 	size_t cut; /* bytes that the end lacks */
@@ -67,8 +69,10 @@ attest(void *cookie, struct buf *out, const uint8_t *spki)
 	if (x->other_key)
 		rd[63] ^= 1;
 	cr_assert_eq(tee_evidence(x->by->td, &ev, rd, &why), ERR_OK);
-	cr_assert_eq(attestation_encode(out, &ev, x->relabelled ? shown : rd,
-			 x->stripped, &why),
+	cr_assert_eq(x->v1 ? attestation_v1_encode(
+				 out, &ev, x->relabelled ? shown : rd, &why)
+			   : attestation_encode(out, &ev,
+				 x->relabelled ? shown : rd, x->stripped, &why),
 	    ERR_OK, "%s", why.detail);
 	evidence_fini(&ev);
 	if (x->flip > 0)
@@ -126,11 +130,22 @@ Test(service_ratls, what_is_certified)
 			     .other_key = true,
 			     .relabelled = true }),
 	    REASON_REPORT_DATA);
+	cr_assert_eq(refused(ch,
+			 (struct way){ .by = &app,
+			     .v1 = true,
+			     .other_key = true,
+			     .relabelled = true }),
+	    REASON_REPORT_DATA);
 	/* Another app's, though its quote is about this key. */
 	cr_assert_eq(
 	    refused(ch, (struct way){ .by = &other, .stripped = true }),
 	    REASON_BOOT_INFO);
+	cr_assert_eq(refused(ch, (struct way){ .by = &other, .v1 = true }),
+	    REASON_BOOT_INFO);
 	/* Not whole; with more; changed. */
+	cr_assert_eq(
+	    refused(ch, (struct way){ .by = &app, .v1 = true, .cut = 1 }),
+	    REASON_QUOTE_MALFORMED);
 	cr_assert_eq(
 	    refused(ch, (struct way){ .by = &app, .stripped = true, .cut = 1 }),
 	    REASON_QUOTE_MALFORMED);
@@ -150,5 +165,6 @@ Test(service_ratls, what_is_certified)
 	    REASON_OS_IMAGE);
 	given(ch, (struct way){ .by = &app, .stripped = true });
 	given(ch, (struct way){ .by = &app });
+	given(ch, (struct way){ .by = &app, .v1 = true });
 	channel_close(ch);
 }
