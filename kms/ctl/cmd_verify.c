@@ -13,6 +13,26 @@
 #define AGENT_MS 70000
 #define FILE_MAX (64u * 1024)
 
+/* --instance says what the key's file may leave out, and whose it must be. */
+static enum ctl_exit
+expect_instance(json_t *v, const struct ctl *c, const char *text)
+{
+	uint8_t want[20], got[20];
+	enum err e;
+
+	if (hex_fixed(want, sizeof want, text) != ERR_OK)
+		return ctl_fail(c, CTL_USAGE,
+		    "--instance: must be an instance id (20 bytes in hex)");
+	e = json_get_hex(got, sizeof got, v, "instance_id");
+	if (e == ERR_NOTFOUND &&
+	    json_set_hex(v, "instance_id", want, sizeof want) == ERR_OK)
+		return CTL_OK;
+	if (e != ERR_OK || memcmp(want, got, sizeof want) != 0)
+		return ctl_fail(c, CTL_FAILED,
+		    "the key does not say that it is of instance %.42s", text);
+	return CTL_OK;
+}
+
 /* The claim, from a file or by asking an agent. */
 static enum ctl_exit
 claim_from_args(struct keychain_claim *out, struct rootchain *roots,
@@ -20,7 +40,9 @@ claim_from_args(struct keychain_claim *out, struct rootchain *roots,
 {
 	const char *file = args_get(a, "file"), *socket = args_get(a, "socket"),
 		   *path = args_get(a, "path"),
-		   *purpose = args_get(a, "purpose");
+		   *purpose = args_get(a, "purpose"),
+		   *instance = args_get(a, "instance");
+	bool replica = args_has(a, "replica") || instance != NULL;
 	json_t *v = NULL, *rq = NULL;
 	struct buf text = { 0 };
 	char why[160] = "";
@@ -43,18 +65,24 @@ claim_from_args(struct keychain_claim *out, struct rootchain *roots,
 		rq = json_pack("{s:s, s:s, s:s}", "path",
 		    path != NULL ? path : "", "purpose",
 		    purpose != NULL ? purpose : "", "algorithm", "secp256k1");
-		e = rq == NULL
-		    ? ERR_NOMEM
-		    : admin_agent(&v, socket, "GetKey", rq, AGENT_MS, true);
+		e = rq == NULL ? ERR_NOMEM
+			       : admin_agent(&v, socket,
+				     replica ? "GetReplicaKey" : "GetKey", rq,
+				     AGENT_MS, true);
 		if (e != ERR_OK)
 			rc = ctl_fail(c, CTL_UNREACHABLE, "%.200s: %s", socket,
 			    err_text(e));
 		else
 			(void)json_object_update(v, rq);
 	}
+	if (rc == CTL_OK && instance != NULL)
+		rc = expect_instance(v, c, instance);
 	if (rc == CTL_OK && keychain_read(out, v, why, sizeof why) != ERR_OK)
 		rc = ctl_fail(
 		    c, CTL_FAILED, "not a key with its chain: %s", why);
+	if (rc == CTL_OK && replica && !out->replica.is)
+		rc = ctl_fail(c, CTL_FAILED,
+		    "not a replica's key: instance_id is missing");
 	if (rc == CTL_OK && rootchain_read(roots, v, why, sizeof why) != ERR_OK)
 		rc = ctl_fail(c, CTL_FAILED, "%s", why);
 	json_wipe(v);
@@ -130,8 +158,17 @@ tell(struct ctl *c, const struct keychain_claim *claim,
 	(void)json_set_str(v, "purpose", claim->purpose);
 	account_address_text(text, app_id);
 	(void)json_set_str(v, "app_id", text);
+	if (claim->replica.is) {
+		(void)json_set_hex(
+		    v, "instance_id", claim->replica.instance_id, 20);
+		(void)json_set_str(v, "path", claim->replica.path);
+		(void)json_set_u64(v, "claimed_epoch", claim->replica.epoch);
+	}
 	if (holds || r->broken == KEYCHAIN_ROOT || r->broken == KEYCHAIN_LINK_1)
-		put_pub(v, "link_0_signer_app_key", &r->app);
+		put_pub(v,
+		    claim->replica.is ? "link_0_signer_replica_root"
+				      : "link_0_signer_app_key",
+		    &r->app);
 	if (holds || r->broken == KEYCHAIN_ROOT)
 		put_pub(v, "link_1_signer_root", &r->root);
 	if (t->found)
@@ -204,6 +241,16 @@ find_root(struct against *t, struct keychain_report *r,
 	    r, claim, app_id, app, t->found ? &t->found_root : &t->root, why);
 	if (!t->found && r->broken == KEYCHAIN_ROOT)
 		*why = lost;
+	/* A root signs for replicas of its own epoch alone. */
+	if (e == ERR_OK && claim->replica.is &&
+	    claim->replica.epoch != t->epoch) {
+		r->broken = KEYCHAIN_ROOT;
+		e = refuse(why, REASON_ROOT_MISMATCH,
+		    "the key is said to be of epoch %llu, and its root is that "
+		    "of epoch %llu",
+		    (unsigned long long)claim->replica.epoch,
+		    (unsigned long long)t->epoch);
+	}
 	return e;
 }
 
@@ -292,6 +339,10 @@ run_key(struct ctl *c, const struct args *a)
 	if ((rc = against_from_args(&t, c, a)) != CTL_OK ||
 	    (rc = claim_from_args(&claim, &t.chain, c, a)) != CTL_OK)
 		return rc;
+	if (claim.replica.is && app_key_text != NULL)
+		return ctl_fail(c, CTL_USAGE,
+		    "--app-key: a replica's key hangs from the replica's own "
+		    "root, not from the app key");
 	if (args_has(a, "certificates") &&
 	    (rc = more_certificates(
 		 &t.chain, c, args_get(a, "certificates"))) != CTL_OK)
@@ -304,8 +355,11 @@ run_key(struct ctl *c, const struct args *a)
 }
 
 static const struct args_option options[] = {
-	{ "file", "FILE", "a reply of GetKey, with purpose and algorithm" },
+	{ "file", "FILE",
+	    "a reply of GetKey or GetReplicaKey, with what was asked" },
 	{ "socket", "PATH", "or ask this agent for a key" },
+	{ "replica", NULL, "a key of one replica (GetReplicaKey)" },
+	{ "instance", "ID", "of this replica; implies --replica" },
 	{ "path", "TEXT", "of the key to ask for" },
 	{ "purpose", "TEXT", "of the key to ask for" },
 	{ "app", "0xID", "the app whose key it claims to be" },

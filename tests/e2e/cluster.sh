@@ -65,6 +65,11 @@ ok 'kmsctl verify key agrees' ctl verify key --sim "$D" \
     --socket "$(sock oracle)" --path /oracle --purpose ethereum --app "$app"
 no 'kmsctl verify key refuses another app' ctl verify key --sim "$D" \
     --socket "$(sock oracle)" --path /oracle --purpose ethereum --app "$other"
+ok "and follows a replica's own chain" ctl verify key --sim "$D" --replica \
+    --socket "$(sock oracle)" --path /oracle --app "$app"
+no 'which is not of another instance' ctl verify key --sim "$D" \
+    --instance "$(printf '%040d' 7)" \
+    --socket "$(sock oracle)" --path /oracle --app "$app"
 
 # ---- restarts --------------------------------------------------------------
 restart_app() { ctl sim stop "$D" "$1"; ctl sim start "$D" "$1"; }
