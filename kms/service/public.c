@@ -7,6 +7,8 @@
 #include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/net/httpd.h"
+#include "common/wire/kms_public.pb-c.h"
+#include "common/wire/pbjson.h"
 #include "kms/keys/certs.h"
 #include "kms/service/envpub.h"
 #include "kms/service/public.h"
@@ -15,6 +17,8 @@
 /* What the loop has not said again for so long is no word about now. */
 #define LOOK_LIFE_MS 3000
 #define BODY_MAX 4096
+
+#define FORM(name) (&devproof__kms__pub__##name##__descriptor)
 
 struct public
 {
@@ -114,8 +118,24 @@ may_ask(struct public *p)
 
 /* ---- replies ---- */
 
+/* A reply, and in which of two forms. */
+struct out {
+	struct httpd_reply *rp;
+	bool proto; /* protobuf; else JSON */
+};
+
+static enum err
+write_form(struct out *o, const ProtobufCMessageDescriptor *form, json_t *v)
+{
+	if (!o->proto)
+		return form == FORM(error) ? json_write_pretty(&o->rp->body, v)
+					   : json_write(&o->rp->body, v);
+	o->rp->content_type = "application/octet-stream";
+	return pbjson_write(&o->rp->body, form, v);
+}
+
 static void
-fail(struct httpd_reply *rp, unsigned status, const char *text)
+fail(struct out *o, unsigned status, const char *text)
 {
 	char ascii[REFUSAL_DETAIL_MAX + 64];
 	json_t *v;
@@ -126,18 +146,17 @@ fail(struct httpd_reply *rp, unsigned status, const char *text)
 		if ((unsigned char)*s < 0x20 || (unsigned char)*s > 0x7e)
 			*s = '?';
 	v = json_pack("{s:s}", "error", ascii);
-	rp->status = status;
-	rp->body.len = 0;
-	if (v == NULL || json_write_pretty(&rp->body, v) != ERR_OK)
-		rp->status = 500;
+	o->rp->status = status;
+	o->rp->body.len = 0;
+	if (v == NULL || write_form(o, FORM(error), v) != ERR_OK)
+		o->rp->status = 500;
 	json_decref(v);
 }
 
 /* As on the channel: the code's sentence, and the detail only where an app's
  * owner has to know it. */
 static void
-fail_why(struct public *p, struct httpd_reply *rp, enum err e,
-    const struct refusal *why)
+fail_why(struct public *p, struct out *o, enum err e, const struct refusal *why)
 {
 	bool owner = why->code == REASON_EPOCH_CLOSED ||
 	    why->code == REASON_EPOCH_UNKNOWN;
@@ -151,14 +170,14 @@ fail_why(struct public *p, struct httpd_reply *rp, enum err e,
 	atomic_fetch_add(&p->o.metrics->refusals[code], 1);
 	(void)snprintf(text, sizeof text, "%s%s%s", reason_text(code),
 	    owner ? ": " : "", owner ? why->detail : "");
-	fail(rp, later ? 503 : 400, text);
+	fail(o, later ? 503 : 400, text);
 }
 
 static void
-give(struct httpd_reply *rp, json_t *v)
+give(struct out *o, const ProtobufCMessageDescriptor *form, json_t *v)
 {
-	if (v == NULL || json_write(&rp->body, v) != ERR_OK)
-		fail(rp, 500, "out of memory");
+	if (v == NULL || write_form(o, form, v) != ERR_OK)
+		fail(o, 500, "out of memory");
 	json_decref(v);
 }
 
@@ -251,7 +270,7 @@ meta(json_t *o, struct job *j)
 }
 
 static void
-get_meta(struct public *p, struct httpd_reply *rp)
+get_meta(struct public *p, struct out *out)
 {
 	struct refusal why = { .code = REASON_NONE };
 	struct job *j = begin(p, &why);
@@ -263,11 +282,11 @@ get_meta(struct public *p, struct httpd_reply *rp)
 		why = j->why;
 	}
 	if (e != ERR_OK) {
-		fail_why(p, rp, e, &why);
+		fail_why(p, out, e, &why);
 		json_decref(o);
 	} else {
 		atomic_fetch_add(&p->o.metrics->answered[RQ_GET_META], 1);
-		give(rp, o);
+		give(out, FORM(get_meta_reply), o);
 	}
 	end(j);
 }
@@ -286,8 +305,7 @@ env_json(const struct envpub *v)
 }
 
 static void
-get_env_pub(
-    struct public *p, struct httpd_reply *rp, const uint8_t app_id[static 20])
+get_env_pub(struct public *p, struct out *out, const uint8_t app_id[static 20])
 {
 	struct refusal why = { .code = REASON_NONE };
 	struct job *j = begin(p, &why);
@@ -299,10 +317,11 @@ get_env_pub(
 		why = j->why;
 	}
 	if (e != ERR_OK) {
-		fail_why(p, rp, e, &why);
+		fail_why(p, out, e, &why);
 	} else {
 		atomic_fetch_add(&p->o.metrics->answered[RQ_GET_ENV_PUB], 1);
-		give(rp, env_json(&v));
+		give(
+		    out, FORM(get_app_env_encrypt_pub_key_reply), env_json(&v));
 	}
 	end(j);
 }
@@ -320,25 +339,44 @@ is_json(const struct httpd_request *rq)
 		    strcmp(q, "1") == 0));
 }
 
-/* The request's object: of a GET its query's app_id. */
+/* The object that a POST brings; ERR_NOTFOUND: no body. */
 static enum err
-read_app_id(uint8_t out[static 20], const struct httpd_request *rq, char *why,
-    size_t why_cap)
+read_body(json_t **out, const struct httpd_request *rq, bool proto,
+    const ProtobufCMessageDescriptor *form, char *why, size_t why_cap)
 {
+	enum err e;
+
+	if (proto) {
+		if ((e = pbjson_read(out, form, rq->body)) != ERR_OK)
+			(void)snprintf(why, why_cap,
+			    "Failed to decode request: %s", err_text(e));
+		return e;
+	}
+	if (rq->body.len == 0)
+		return ERR_NOTFOUND;
+	return json_parse(
+	    out, rq->body.p, rq->body.len, BODY_MAX, why, why_cap);
+}
+
+/* Of a GET its query's. */
+static enum err
+read_app_id(uint8_t out[static 20], const struct httpd_request *rq, bool proto,
+    char *why, size_t why_cap)
+{
+	static const char words[] = "app_id must be 20 bytes";
 	const char *q = httpd_query(rq, "app_id");
 	json_t *v = NULL;
-	enum err e = ERR_NOTFOUND;
+	enum err e;
 
-	(void)snprintf(why, why_cap, "app_id must be 20 bytes");
+	(void)snprintf(why, why_cap, "%s", words);
 	if (strcmp(rq->method, "GET") == 0)
 		return q != NULL ? hex_fixed(out, 20, q) : ERR_NOTFOUND;
-	if (rq->body.len == 0)
-		return e;
-	e = json_parse(&v, rq->body.p, rq->body.len, BODY_MAX, why, why_cap);
+	e = read_body(&v, rq, proto, FORM(get_app_env_encrypt_pub_key_request),
+	    why, why_cap);
 	if (e == ERR_OK && !json_is_object(v))
 		e = ERR_MALFORMED;
 	if (e == ERR_OK) {
-		(void)snprintf(why, why_cap, "app_id must be 20 bytes");
+		(void)snprintf(why, why_cap, "%s", words);
 		e = json_get_hex(out, 20, v, "app_id");
 	}
 	json_decref(v);
@@ -346,9 +384,10 @@ read_app_id(uint8_t out[static 20], const struct httpd_request *rq, char *why,
 }
 
 static void
-on_method(struct public *p, const struct httpd_request *rq,
-    struct httpd_reply *rp, const char *name)
+on_method(struct public *p, const struct httpd_request *rq, struct out *out,
+    const char *name)
 {
+	json_t *v = NULL;
 	char why[160];
 	uint8_t app_id[20];
 
@@ -356,17 +395,25 @@ on_method(struct public *p, const struct httpd_request *rq,
 		name += 4;
 	if (strcmp(name, "GetMeta") == 0) {
 		atomic_fetch_add(&p->o.metrics->requests[RQ_GET_META], 1);
-		get_meta(p, rp);
+		/* It has no fields; what is no message is none of it. */
+		if (out->proto &&
+		    read_body(&v, rq, true, FORM(empty), why, sizeof why) !=
+			ERR_OK)
+			fail(out, 400, why);
+		else
+			get_meta(p, out);
+		json_decref(v);
 	} else if (strcmp(name, "GetAppEnvEncryptPubKey") == 0) {
 		atomic_fetch_add(&p->o.metrics->requests[RQ_GET_ENV_PUB], 1);
-		if (read_app_id(app_id, rq, why, sizeof why) != ERR_OK)
-			fail(rp, 400, why);
+		if (read_app_id(app_id, rq, out->proto, why, sizeof why) !=
+		    ERR_OK)
+			fail(out, 400, why);
 		else
-			get_env_pub(p, rp, app_id);
+			get_env_pub(p, out, app_id);
 	} else {
 		(void)snprintf(
 		    why, sizeof why, "Service not found: %.100s", name);
-		fail(rp, 400, why);
+		fail(out, 400, why);
 	}
 }
 
@@ -374,22 +421,24 @@ static void
 on_http(void *cookie, const struct httpd_request *rq, struct httpd_reply *rp)
 {
 	struct public *p = cookie;
-	bool get = strcmp(rq->method, "GET") == 0;
+	bool get = strcmp(rq->method, "GET") == 0,
+	     post = strcmp(rq->method, "POST") == 0,
+	     prpc = strncmp(rq->path, "/prpc/", 6) == 0 &&
+	    strchr(rq->path + 6, '/') == NULL;
+	/* What is no method is answered as people read it. */
+	struct out out = { .rp = rp, .proto = prpc && post && !is_json(rq) };
 
-	if (!get && strcmp(rq->method, "POST") != 0) {
-		fail(rp, 405, "GET or POST");
+	if (!get && !post) {
+		fail(&out, 405, "GET or POST");
 	} else if (strcmp(rq->path, "/health") == 0) {
 		rp->content_type = "text/plain";
 		(void)!buf_printf(&rp->body, "OK");
-	} else if (strncmp(rq->path, "/prpc/", 6) != 0 ||
-	    strchr(rq->path + 6, '/') != NULL) {
-		fail(rp, 404, "Not found");
+	} else if (!prpc) {
+		fail(&out, 404, "Not found");
 	} else if (!may_ask(p)) {
-		fail(rp, 429, "Too many requests");
-	} else if (!get && !is_json(rq)) {
-		fail(rp, 400, "JSON only: add ?json, or its content type");
+		fail(&out, 429, "Too many requests");
 	} else {
-		on_method(p, rq, rp, rq->path + 6);
+		on_method(p, rq, &out, rq->path + 6);
 	}
 }
 

@@ -6,6 +6,9 @@
  *   GET  /prpc/GetAppEnvEncryptPubKey?app_id=HEX       the method; POST with
  *   POST /prpc/GetAppEnvEncryptPubKey?json             a JSON body as well
  *
+ * A POST that says neither "json" nor that content type is protobuf, as is its
+ * reply, errors too (common/wire/kms_public.proto).
+ *
  * Nothing secret is here, and nothing that the caller has to believe: the env
  * key is signed by the root, and the root is on chain.  Requests are bounded
  * in size, number at once, and rate; a node that is not in service, or whose

@@ -14,6 +14,8 @@
 #include "common/crypto/envbox.h"
 #include "common/eth/appauth.h"
 #include "common/net/fetch.h"
+#include "common/wire/kms_public.pb-c.h"
+#include "common/wire/pbjson.h"
 #include "kms/service/public.h"
 #include "tests/lib/kms_ask.h"
 #include "tests/lib/kms_node.h"
@@ -44,9 +46,9 @@ TestSuite(service_public, .init = setup, .fini = teardown, .timeout = 240);
 
 static struct fetch_reply reply; /* of the last request */
 
-/* `post` NULL: GET. */
+/* `post.p` NULL: GET. */
 static long
-http(const char *path, const char *post, const char *type)
+http_bytes(const char *path, struct bytes post, const char *type)
 {
 	char url[700];
 	struct fetch_request rq = { .url = url,
@@ -56,12 +58,21 @@ http(const char *path, const char *post, const char *type)
 
 	(void)snprintf(url, sizeof url, "http://127.0.0.1:%u%s",
 	    kms_node_public_port(node), path);
-	if (post != NULL)
-		rq.post = (struct bytes){ (const uint8_t *)post, strlen(post) };
+	rq.post = post;
 	fetch_reply_fini(&reply);
 	fetch_all(&reply, &rq, 1);
 	cr_assert_eq(reply.err, ERR_OK, "%s: %s", path, err_text(reply.err));
 	return reply.status;
+}
+
+/* `post` NULL: GET. */
+static long
+http(const char *path, const char *post, const char *type)
+{
+	return http_bytes(path,
+	    (struct bytes){
+		(const uint8_t *)post, post != NULL ? strlen(post) : 0 },
+	    type);
 }
 
 /* The error's words, which must be there. */
@@ -145,8 +156,6 @@ Test(service_public, refusals)
 	refused(400, ENV "?json", "[]", NULL, "20 bytes");
 	refused(400, ENV "?json", "{\"app_id\":7}", NULL, "20 bytes");
 	refused(400, ENV "?json", "{\"app_id\":\"" APP "\"", NULL, "line");
-	refused(400, ENV "?app_id=" APP, "\x0a\x14", "application/x-protobuf",
-	    "JSON");
 	for (unsigned i = 0; i < 5; i++) {
 		static const char *const closed[] = { "GetAppKey", "GetKmsKey",
 			"SignCert", "GetTempCaCert", "KMS.KMS.GetMeta" };
@@ -162,6 +171,70 @@ Test(service_public, refusals)
 	memset(large, ' ', sizeof large);
 	large[sizeof large - 1] = '\0';
 	cr_assert_eq(http(ENV "?json", large, JSON), 413);
+}
+
+/* A message of a reply; its status is `status`. */
+static json_t *
+answered(long status, const char *path, struct bytes post,
+    const ProtobufCMessageDescriptor *form)
+{
+	json_t *v = NULL;
+	struct buf type = { 0 };
+
+	cr_assert_eq(http_bytes(path, post, "application/x-protobuf"), status,
+	    "%s: %ld", path, reply.status);
+	cr_assert_eq(
+	    fetch_header(&type, &reply, "content-type", false), ERR_OK);
+	cr_assert_eq(type.len, strlen("application/octet-stream"));
+	buf_fini(&type);
+	cr_assert_eq(pbjson_read(&v, form, buf_view(&reply.body)), ERR_OK);
+	return v;
+}
+
+#define FORM(name) (&devproof__kms__pub__##name##__descriptor)
+#define B(text) BYTES_STR(text)
+#define APP_BYTES "BBBBBBBBBBBBBBBBBBBB"
+
+/* What is no message, or not this one, is refused in a message. */
+Test(service_public, protobuf_refusals)
+{
+	static const struct {
+		const char *path;
+		struct bytes post;
+		const char *words;
+	} bad[] = {
+		{ ENV, { (const uint8_t *)"", 0 }, "20 bytes" },
+		{ ENV "?app_id=" APP, { (const uint8_t *)"", 0 }, "20 bytes" },
+		/* 19 and 21 bytes; nothing behind the length; a number */
+		{ ENV, { (const uint8_t *)"\x0a\x13" APP_BYTES, 21 },
+		    "20 bytes" },
+		{ ENV, { (const uint8_t *)"\x0a\x15" APP_BYTES "B", 23 },
+		    "20 bytes" },
+		{ ENV, { (const uint8_t *)"\x0a\x14", 2 }, "decode" },
+		{ ENV, { (const uint8_t *)"\x0a\x14" APP_BYTES "\x0a", 23 },
+		    "decode" },
+		{ ENV, { (const uint8_t *)"\x08\x14", 2 }, "decode" },
+		{ ENV, { (const uint8_t *)"{\"app_id\":\"" APP "\"}", 53 },
+		    "decode" },
+		{ "/prpc/GetMeta", { (const uint8_t *)"{}", 2 }, "decode" },
+		{ "/prpc/KMS.GetAppKey", { (const uint8_t *)"", 0 },
+		    "Service not found" },
+	};
+	static const uint8_t large[5000];
+
+	make_ready();
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		json_t *v =
+		    answered(400, bad[i].path, bad[i].post, FORM(error));
+		const char *text = NULL;
+
+		cr_assert_eq(json_get_str(&text, v, "error"), ERR_OK, "%zu", i);
+		cr_assert_not_null(
+		    strstr(text, bad[i].words), "%zu: %s", i, text);
+		json_decref(v);
+	}
+	cr_assert_eq(
+	    http_bytes(ENV, BYTES_OF(large), "application/x-protobuf"), 413);
 }
 
 static void
@@ -196,6 +269,41 @@ Test(service_public, env_key)
 	env_key(given(ENV "?json", "{\"app_id\":\"" APP "\"}", NULL));
 	env_key(given(ENV, "{\"app_id\":\"0x" APP "\",\"more\":1}",
 	    "application/json; charset=utf-8"));
+	env_key(answered(200, ENV, B("\x0a\x14" APP_BYTES),
+	    FORM(get_app_env_encrypt_pub_key_reply)));
+	/* By number, as others' descriptors have it: the key is field 1. */
+	cr_assert_eq(memcmp(reply.body.p, "\x0a\x20", 2), 0);
+	cr_assert_eq(memcmp(reply.body.p + 34, "\x12\x41", 2), 0);
+	/* A field that nobody knows here is passed over. */
+	env_key(answered(200, ENV "?more=1", B("\x12\x01x\x0a\x14" APP_BYTES),
+	    FORM(get_app_env_encrypt_pub_key_reply)));
+}
+
+/* The message says what the JSON says, but for what is null or a default. */
+static void
+same_in_protobuf(json_t *v)
+{
+	json_t *m = answered(200, "/prpc/GetMeta",
+	    (struct bytes){ (const uint8_t *)"", 0 }, FORM(get_meta_reply));
+	json_t *value;
+	const char *name;
+	size_t n = 0;
+
+	json_object_foreach(v, name, value)
+	{
+		const json_t *got = json_object_get(m, name);
+
+		if (json_is_null(value) || json_is_false(value) ||
+		    strcmp(name, "epoch") == 0)
+			continue;
+		n++;
+		if (strcmp(name, "epochs") == 0)
+			cr_assert_eq(json_array_size(got), 1);
+		else
+			cr_assert(json_equal(got, value), "%s", name);
+	}
+	cr_assert_geq(n, 6);
+	json_decref(m);
 }
 
 /* dstack's members, all of them; and no key. */
@@ -222,6 +330,7 @@ Test(service_public, meta)
 			 "-----BEGIN CERTIFICATE-----\n", 28),
 	    0);
 	cr_assert_eq(json_array_size(json_object_get(v, "epochs")), 1);
+	same_in_protobuf(v);
 	json_decref(v);
 }
 
