@@ -3,8 +3,10 @@
 #include "common/crypto/epochcert.h"
 #include "kms/service/decision.h"
 
-/* Blocks are seconds apart, and what is read is kept: twice is enough. */
-#define TRIES 2
+/* What is read is kept for its block, so a second try asks for one thing only.
+ * On a busy machine that can take as long as a block, where those are seconds
+ * apart. */
+#define TRIES 6
 
 static bool
 same_block(const struct chain_block *a, const struct chain_block *b)

@@ -87,13 +87,13 @@ server() {
 	jq -r '.certificate_chain[1:][]' "$work/tls.json" >"$work/$1.cas"
 	openssl s_server -unix "$work/$1" -key "$work/$1.key" -quiet \
 	    -cert "$work/$1.pem" -cert_chain "$work/$1.cas" \
-	    >/dev/null 2>&1 </dev/null &
+	    >"$work/$1.log" 2>&1 </dev/null &
 	servers+=($!)
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ ! -S "$work/$1" ] || return 0
 		sleep 0.1
 	done
-	die "openssl does not listen"
+	die "openssl does not listen: $(tail -3 "$work/$1.log")"
 }
 # verify NAME args...: the exit status, and the answer in $work/said.
 verify() {
