@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/log.h"
 #include "common/base/secret.h"
 
 #include "node/agent/params.h"
@@ -59,6 +60,11 @@ rpc_fail_why(
 {
 	if (why->code == REASON_NONE)
 		return rpc_fail(c, "%s: %s", what, err_text(e));
+	if (c->public) {
+		log_event(LOG_WARN, "public_request_failed",
+		    log_str("what", what), log_why(why));
+		return rpc_fail(c, "%s: %s", what, reason_text(why->code));
+	}
 	/* The app beside us is no stranger: it may see the detail. */
 	return rpc_fail(c, "%s: %s%s%s", what, reason_text(why->code),
 	    why->detail[0] != '\0' ? ": " : "", why->detail);
@@ -146,7 +152,9 @@ rpc_call(const struct agent_backend *b, struct rpc_reply *out,
 {
 	const struct rpc_method *m = find(service, name);
 	struct params in = { .text = text };
-	struct rpc_call c = { .backend = b, .in = &in };
+	struct rpc_call c = { .backend = b,
+		.in = &in,
+		.public = service == &rpc_worker || service == &rpc_worker_v1 };
 	enum err e = ERR_NOMEM;
 
 	if (m == NULL) {

@@ -79,6 +79,7 @@ struct rpc_call {
 	json_t *out; /* owns: the reply, an object until replaced */
 	json_t *beside_error; /* owns: members of a refusal's object, too */
 	bool put_failed; /* a member could not be set */
+	bool public; /* a stranger asks: no details of what went wrong */
 	unsigned status; /* of a refusal; 0: 400 */
 	char error[RPC_ERROR_MAX];
 };
@@ -86,7 +87,8 @@ struct rpc_call {
 /* rpc_fail notes the error for the caller and returns ERR_DENIED. */
 enum err rpc_fail(struct rpc_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* rpc_fail_why is "what: the refusal's sentence". */
+/* rpc_fail_why is "what: the refusal's sentence", with its detail for the app;
+ * a stranger's is in the log. */
 enum err rpc_fail_why(struct rpc_call *c, const char *what, enum err e,
     const struct refusal *why);
 

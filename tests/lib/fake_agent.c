@@ -30,8 +30,10 @@ keys(void *cookie, struct app_release *out, const uint64_t *epoch,
 {
 	struct fake_agent *f = cookie;
 
-	if (f->fail != ERR_OK)
+	if (f->fail != ERR_OK) {
+		(void)refuse(why, REASON_NO_LEADER, "no host");
 		return f->fail;
+	}
 	if (epoch != NULL && *epoch != f->epoch)
 		return refuse(why, REASON_EPOCH_UNKNOWN, "asked for %llu",
 		    (unsigned long long)*epoch);
@@ -54,9 +56,10 @@ measured(void *cookie, struct agent_measured *out, struct refusal *why)
 {
 	struct fake_agent *f = cookie;
 
-	(void)why;
-	if (f->fail != ERR_OK)
+	if (f->fail != ERR_OK) {
+		(void)refuse(why, REASON_INTERNAL, "no file");
 		return f->fail;
+	}
 	memset(out, 0, sizeof *out);
 	memset(out->mrtd, 0x0a, sizeof out->mrtd);
 	memset(out->rtmr[3], 0x0b, sizeof out->rtmr[3]);

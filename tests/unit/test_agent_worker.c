@@ -89,6 +89,34 @@ Test(agent_worker, info)
 	bad("Info", "{}", "Failed to read measurements");
 }
 
+/* What went wrong here is for the app and the log: a stranger gets the
+ * sentence without the detail, which may name files, hosts and blocks. */
+Test(agent_worker, no_details)
+{
+	struct rpc_reply rp = { .status = 0 };
+	json_t *none = json_object();
+
+	fake.fail = ERR_IO;
+	rpc_ask_bad(&backend, &rpc_guest, 400, "GetQuote", "{}", "no device");
+	rpc_ask_bad(&backend, &rpc_guest, 400, "GetKey", "{}", "no host");
+	rpc_call(
+	    &backend, &rp, &rpc_worker, "GetAttestationForAppKey", none, false);
+	cr_assert_eq(rp.status, 400);
+	cr_assert_null(strstr(rp.error, "no host"), "%s", rp.error);
+	buf_fini(&rp.body);
+	for (int i = 0; i < 2; i++) {
+		rp = (struct rpc_reply){ .status = 0 };
+		rpc_call(&backend, &rp, i == 0 ? &rpc_worker : &rpc_worker_v1,
+		    "Info", none, false);
+		cr_assert_eq(rp.status, 400);
+		cr_assert_eq(
+		    strncmp(rp.error, "Failed to read measurements: ", 29), 0);
+		cr_assert_null(strstr(rp.error, "no file"), "%s", rp.error);
+		buf_fini(&rp.body);
+	}
+	json_decref(none);
+}
+
 /* v1 blanks one document more. */
 Test(agent_worker, info_v1)
 {
