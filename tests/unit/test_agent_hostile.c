@@ -146,6 +146,24 @@ add_filled(const char *name, const char *target, const char *type,
 	buf_fini(&body);
 }
 
+/* Objects in objects: what a reader that calls itself has no room for. */
+static void
+add_nested(const char *name, const char *target, size_t n, const char *tail,
+    unsigned status)
+{
+	struct buf body = { 0 };
+
+	cr_assert_eq(buf_printf(&body, "["), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(buf_printf(&body, "{\"a\":"), ERR_OK);
+	cr_assert_eq(buf_printf(&body, "1"), ERR_OK);
+	for (size_t i = 0; i < n && tail[0] != '\0'; i++)
+		cr_assert_eq(buf_printf(&body, "%s", tail), ERR_OK);
+	cr_assert_eq(buf_printf(&body, "]"), ERR_OK);
+	add_post(name, target, "application/json", buf_view(&body), status);
+	buf_fini(&body);
+}
+
 #define JSON "application/json"
 #define PROTO "application/octet-stream"
 #define J(name, text) add_post(name, p->info, JSON, BYTES_STR(text), 400)
@@ -288,7 +306,11 @@ add_json(const struct place *p)
 	J("UTF-16", "\xff\xfe{\0}\0");
 	add_filled(
 	    "deep lists", p->info, JSON, "{\"a\":", '[', 100000, "", 400);
-	add_filled("deep objects", p->info, JSON, "", '{', 100000, "", 400);
+	add_filled("many braces", p->info, JSON, "", '{', 100000, "", 400);
+	/* As deep as the reader goes: it is read, and is no object. */
+	add_nested("deep objects", p->info, 2040, "}", 400);
+	add_nested("deeper objects", p->info, 10000, "}", 400);
+	add_nested("deep open objects", p->info, 100000, "", 400);
 	add_filled(
 	    "a long number", p->info, JSON, "{\"a\":1", '0', 100000, "}", 400);
 }
