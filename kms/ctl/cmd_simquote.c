@@ -132,7 +132,7 @@ write_out(const struct args *a, const char *option, const struct buf *b)
 
 static enum ctl_exit
 boot(struct tee **out, const struct ctl *c, const struct lab *l,
-    const struct args *a)
+    const struct args *a, const struct app_identity *id)
 {
 	const char *host = args_get(a, "host"), *image = args_get(a, "image");
 	char host_dir[LAB_PATH_MAX], image_dir[LAB_PATH_MAX],
@@ -141,7 +141,8 @@ boot(struct tee **out, const struct ctl *c, const struct lab *l,
 	struct tee_options o = { .simulated = true,
 		.sim_host = host_dir,
 		.sim_image = image_dir,
-		.run_dir = run_dir };
+		.run_dir = run_dir,
+		.sim_compose_hash = id->compose_hash };
 
 	host = host != NULL ? host : "app0";
 	image = image != NULL ? image : "app";
@@ -184,7 +185,7 @@ run_quote(struct ctl *c, const struct args *a)
 	if (lab_load(&l, a->pos[0], lab_why) != ERR_OK)
 		return ctl_fail(c, CTL_USAGE, "%s", lab_why);
 	if ((rc = read_compose(&id, c, a)) != CTL_OK ||
-	    (rc = boot(&t, c, l, a)) != CTL_OK)
+	    (rc = boot(&t, c, l, a, &id)) != CTL_OK)
 		goto done;
 	if ((e = measure(t, &id, &why)) != ERR_OK ||
 	    (e = tee_evidence(t, &ev, rd, &why)) != ERR_OK ||

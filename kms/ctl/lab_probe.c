@@ -69,7 +69,8 @@ boot(struct probe *p, struct refusal *why)
 	const struct tee_options o = { .simulated = true,
 		.sim_host = c->sim_host,
 		.sim_image = c->sim_image,
-		.run_dir = p->run_dir };
+		.run_dir = p->run_dir,
+		.sim_compose_hash = p->identity.compose_hash };
 	struct boot_register reg = { .log = register_log,
 		.extend = register_extend };
 	struct boot_plan plan;

@@ -114,7 +114,8 @@ boot(struct tee **out, const struct draft *d, struct refusal *why)
 	const struct tee_options o = { .simulated = true,
 		.sim_host = host,
 		.sim_image = image,
-		.run_dir = run };
+		.run_dir = run,
+		.sim_compose_hash = d->id.compose_hash };
 	int64_t now = clock_wall_s();
 	enum err e;
 

@@ -79,6 +79,7 @@ open_tee(struct agent *a, struct refusal *why)
 		.sim_host = c->sim_host,
 		.sim_image = c->sim_image,
 		.run_dir = c->run_dir,
+		.sim_compose_hash = a->identity.compose_hash,
 	};
 	enum err e;
 

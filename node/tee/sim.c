@@ -170,6 +170,10 @@ sim_platform_boot(
 	memcpy(s->host_dir, o->sim_host, strlen(o->sim_host) + 1);
 	memcpy(s->fuse_key, host.fuse_key, sizeof s->fuse_key);
 	sim_host_td(&s->td, &host);
+	if (o->sim_compose_hash != NULL) {
+		s->td.mrconfigid[0] = 1;
+		memcpy(s->td.mrconfigid + 1, o->sim_compose_hash, 32);
+	}
 	if ((e = boot_image(out, &s->td, o->sim_image, why)) != ERR_OK)
 		goto done;
 	out->self = s;

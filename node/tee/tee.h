@@ -15,6 +15,10 @@ struct tee_options {
 	bool simulated;
 	const char *sim_host; /* folder of a simulated host (platform) */
 	const char *sim_image; /* folder of a simulated OS image */
+	/* 32 bytes: the app-compose.json that the simulated host names in
+	 * MRCONFIGID, in dstack's V1 form (dstack-compat.md 3.5); NULL: none.
+	 * On TDX the real host has done so, or not. */
+	const uint8_t *sim_compose_hash;
 	const char *run_dir; /* RTMR3 and its log live here, per boot */
 };
 

@@ -91,6 +91,12 @@ node -e '
     if (JSON.parse(m[1]) !== want) { console.error("differs:", m[1]); process.exit(1) }
 ' "$work/raw.html" "$c/apps/open/app-compose.json" || die "app_compose is not the file"
 held "app_compose, as the tutorial reads it, is app-compose.json exactly"
+# Byte 232 of a quote: mr_config_id, where verifiers look for the file's hash.
+quoted=$(curl -fsS --unix-socket "$c/apps/open/dstack.sock" 'http://x/GetQuote?report_data=00' |
+    jq -r '.quote[464:560]')
+[ "$quoted" = "01$(sha256sum <"$c/apps/open/app-compose.json" | cut -c1-64)$(printf '0%.0s' $(seq 30))" ] ||
+    die "mr_config_id: $quoted"
+held "and the quote's mr_config_id names its hash"
 [ "$(sha256sum <"$c/apps/open/app-compose.json" | cut -c1-64)" = "$(jq -r .compose_hash <<<"$info")" ] ||
     die "the compose hash is not the file's"
 curl -fsS "$url/metrics" | grep -q '^system_memory_total [1-9]' || die "no metrics"

@@ -196,6 +196,37 @@ Test(tee, evidence_under_extends)
 	tee_close(t);
 }
 
+/* The host names the app's compose file in MRCONFIGID if it is told one, as
+ * dstack-compat.md 3.5 has V1; else, and for another file, not that one. */
+Test(tee, compose_in_config_id)
+{
+	static const uint8_t none[48];
+	uint8_t hash[32], v1[48] = { 1 };
+	struct tee_options o = { .simulated = true,
+		.sim_host = w.host,
+		.sim_image = w.image,
+		.run_dir = w.run };
+	struct refusal why = { 0 };
+
+	memset(hash, 0xc4, sizeof hash);
+	memcpy(v1 + 1, hash, 32);
+	for (unsigned i = 0; i < 3; i++) {
+		struct buf quote = { 0 };
+		struct tee *t = NULL;
+		struct quote q;
+
+		o.sim_compose_hash = i == 0 ? NULL : hash;
+		hash[31] = i == 2 ? 0 : 0xc4;
+		cr_assert_eq(tee_boot(&t, &o, &why), ERR_OK, "%s", why.detail);
+		cr_assert_eq(tee_quote(t, &quote, rd, &why), ERR_OK);
+		cr_assert_eq(quote_parse(&q, buf_view(&quote), &why), ERR_OK);
+		cr_assert_eq(memcmp(q.td.mrconfigid, none, 48) == 0, i == 0);
+		cr_assert_eq(memcmp(q.td.mrconfigid, v1, 48) == 0, i == 1);
+		buf_fini(&quote);
+		tee_close(t);
+	}
+}
+
 static void
 seal(uint8_t out[32], const char *host, const char *image, const char *label)
 {
