@@ -99,6 +99,7 @@ if [ -n "$KEEP" ]; then
 	here=${kmsctl#"$top"/}
 	cat <<-EOF
 	      socket  $socket
+	      pages   $(app_of web pages)
 
 	      try:
 	        $here status $dir

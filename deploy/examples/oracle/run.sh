@@ -120,7 +120,8 @@ quiet dry "$work/late.json"
 held "a new answer to the same request is good"
 
 if [ -n "$KEEP" ]; then
-	title "The cluster is left running, the app is not"
-	say "DSTACK_SOCKET=$(app_of oracle socket) PRICE_PORT=... node ${app#"$top"/}"
+	title "The cluster is left running, the app and its price server are not"
+	say "${kmsctl#"$top"/} verify key --socket $(app_of oracle socket) --app $app_id --sim $dir"
+	say "$(app_of oracle pages)    # the app's dashboard"
 	say "${kmsctl#"$top"/} sim down $dir"
 fi

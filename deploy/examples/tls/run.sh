@@ -102,6 +102,8 @@ held "the client, who pins neither key nor certificate, goes on"
 
 if [ -n "$KEEP" ]; then
 	title "The cluster is left running, the server is not"
-	say "DSTACK_SOCKET=$(app_of vault socket) node ${here#"$top"/}/app.mjs $host"
+	say "DSTACK_SOCKET=$(app_of vault socket) node ${here#"$top"/}/app.mjs $host    # says its port"
+	say "${kmsctl#"$top"/} verify tls 127.0.0.1:<that> --sim $dir --app $app_id"
+	say "$(app_of vault pages)    # the app's dashboard"
 	say "${kmsctl#"$top"/} sim down $dir"
 fi
