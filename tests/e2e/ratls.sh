@@ -27,6 +27,29 @@ if curl -fsS "$public/prpc/KMS.GetAppKey?json" -d '{}' 2>"$work/said"; then
 fi
 held "GetMeta, and no more, for anyone"
 
+# In protobuf the root is field 3, 33 bytes; here the CA's text goes before it.
+curl -fsS -X POST "$public/prpc/KMS.GetMeta" --data-binary '' |
+    od -An -v -tx1 | tr -d ' \n' >"$work/said"
+key=$(jq -r .k256_pubkey <<<"$meta")
+grep -q "^0a.*1a21${key#0x}" "$work/said" || die "$(cat "$work/said")"
+held "the same in protobuf"
+
+# ---- the evidence of the 0.6 API ----
+
+curl -fsS --unix-socket "$c/apps/web/dstack.sock" http://x/v1/Attest \
+    -H 'content-type: application/json' -d '{"report_data":"aabb"}' >"$work/attest"
+if "$kmsctl" verify quote "$work/attest" --pccs "$pccs" \
+    --root "$c/sim-root.der" --report-data 0xaabc >"$work/said" 2>&1; then
+	die "other report data"
+fi
+if "$kmsctl" verify quote "$work/attest" --pccs "$pccs" \
+    --report-data 0xaabb >"$work/said" 2>&1; then
+	die "a root that nobody trusts"
+fi
+"$kmsctl" verify quote "$work/attest" --pccs "$pccs" --root "$c/sim-root.der" \
+    --report-data 0xaabb >"$work/said" 2>&1 || die "$(cat "$work/said")"
+held "an attestation in MessagePack is verified, and what it does not say refused"
+
 # ---- the environment ----
 
 printf 'DB_PASSWORD=correct horse & staple\nMOTTO="it'"'"'s"\nPATH=/evil\n' \
