@@ -75,7 +75,7 @@ instance() { # number
 	rest=$(jq -r --argjson i "$1" '[.nodes[range(0; 3)].listen_port] |
 	    [.[$i], .[($i + 1) % 3], .[($i + 2) % 3]] |
 	    map("'"'"'tcp://127.0.0.1:\(.)'"'"'") | join(", ")' "$c/sim.json")
-	sed -e "/^  urls:/,/^  chain_id:/{/^    - /d}" \
+	sed -e '/^  external:/d' -e "/^  urls:/,/^  chain_id:/{/^    - /d}" \
 	    -e "s|^  urls:.*|  urls: [$rest]|" \
 	    -e "s|$c/apps/web/app-compose.json|KEEP|" \
 	    -e "s|$c/apps/web|$d|g" -e "s|KEEP|$c/apps/web/app-compose.json|" \

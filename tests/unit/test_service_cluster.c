@@ -480,13 +480,15 @@ is_fenced(void)
 /* The keys are derived, and then the fence falls: they do not leave. */
 Test(service_cluster, fenced_when_it_leaves)
 {
-	struct asking q = { .ch = dial(a, &app) };
+	struct asking q = { 0 };
 	struct metrics *mx = kms_node_metrics(a);
 	KmsReply *r;
 	pthread_t t;
 
 	kms_node_alone(&w, a);
+	/* Before there is a session, whose owner the node asks for as well. */
 	mock_hold(w.chain, MOCK_ALL, APP);
+	q.ch = dial(a, &app);
 	cr_assert_eq(pthread_create(&t, NULL, ask_in_thread, &q), 0);
 	mock_wait_held_call(w.chain, 0);
 	kms_world_announce(&w, 60);

@@ -443,8 +443,9 @@ Test(service_epochs, one_block)
 	KmsReply *r;
 
 	both_active();
-	say(0);
+	/* Before the block: the node asks for those with a session as well. */
 	mock_hold(w.chain, 0, APP);
+	say(0);
 	cr_assert_eq(pthread_create(&t, NULL, ask_in_thread, ch), 0);
 	mock_wait_held_call(w.chain, 0);
 	say(1);
@@ -455,7 +456,7 @@ Test(service_epochs, one_block)
 	cr_assert_eq(r->app_keys->epoch, 1);
 	cr_assert_eq(r->app_keys->block_number, w.block);
 	msg_reply_free(r);
-	cr_assert_eq(mock_count_calls(w.chain, 0, APP), 2);
+	cr_assert_geq(mock_count_calls(w.chain, 0, APP), 2);
 }
 
 /* After an emergency a release says who certified it. */
