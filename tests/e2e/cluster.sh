@@ -89,7 +89,7 @@ ok 'kms2 is killed' ctl sim kill "$D" kms2
 ok 'kms2 loses its disk' rm -rf "$D/kms/kms2/data/db"
 ok 'and starts' ctl sim start "$D" kms2
 ok 'it joins again and is ready' eventually 30 status_is kms2 '.phase == "ready"'
-ok 'all ready' eventually 30 all_ready
+ok 'all ready' eventually 120 all_ready
 ok 'and agree' eventually 20 records_agree
 
 # Starts a node without waiting for it to be ready, as it may never be.
@@ -136,7 +136,7 @@ ok 'and gives no keys: no_leader' alone
 ok 'the third is killed, too' ctl sim kill "$D" kms0
 ok 'all are started: an order opens a new generation' ctl sim up "$D"
 ok 'the chain has it' anchor_is '.point.generation == 2'
-ok 'all are ready' eventually 30 all_ready
+ok 'all are ready' eventually 120 all_ready
 ok 'with one state' eventually 20 records_agree
 accepted 'the app gets its keys again' oracle
 ok 'of the old root' same "$k" "$(key oracle /oracle)"
@@ -175,7 +175,7 @@ for n in kms0 kms1 kms2; do
 	ctl sim stop "$D" $n >/dev/null 2>&1
 	ctl sim start "$D" $n >/dev/null 2>&1
 done
-ok 'nodes that tolerate an old TCB' eventually 30 all_ready
+ok 'nodes that tolerate an old TCB' eventually 120 all_ready
 ok 'the app demands a current one' ctl app disallow "$app" old-tcb --sim "$D" --wait-final
 refused 'old TCB, by contract' oracle contract_tcb
 ok 'it no longer does' ctl app allow "$app" old-tcb --sim "$D" --wait-final
@@ -251,7 +251,8 @@ ok 'the chain moves again' eventually 40 status_is kms2 '.chain.error == null'
 
 # ---- the chain is turned back -------------------------------------------------
 with_rpc kms2 "$good"
-ok 'all are ready again' eventually 40 all_ready
+# A life whose first batch was lost has its lease a period (60 s) later.
+ok 'all are ready again' eventually 180 all_ready
 snapshot=$(cast_rpc evm_snapshot | tr -d '"')
 final=$(status kms0 | jq .chain.block_number)
 ok 'the chain goes on' eventually 20 status_is kms0 ".chain.block_number > $final + 3"
