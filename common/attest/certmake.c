@@ -44,9 +44,8 @@ add_name(X509_NAME *name, int nid, const char *text)
 		(const unsigned char *)text, (int)strlen(text), -1, 0) == 1;
 }
 
-/* An extension in OpenSSL's configuration syntax: constants only. */
-static bool
-add_conf(X509 *x, X509 *issuer, int nid, const char *value)
+bool
+certmake_conf(X509 *x, X509 *issuer, int nid, const char *value)
 {
 	X509V3_CTX ctx;
 	X509_EXTENSION *ext;
@@ -74,12 +73,14 @@ certmake_new(const struct certmake *t)
 	    X509_set_subject_name(x, name) &&
 	    X509_set_issuer_name(x, X509_get_subject_name(issuer)) &&
 	    X509_set_pubkey(x, t->key) &&
-	    add_conf(x, issuer, NID_basic_constraints, t->basic_constraints) &&
-	    add_conf(x, issuer, NID_key_usage, t->key_usage) &&
-	    add_conf(x, issuer, NID_subject_key_identifier, "hash") &&
+	    certmake_conf(
+		x, issuer, NID_basic_constraints, t->basic_constraints) &&
+	    certmake_conf(x, issuer, NID_key_usage, t->key_usage) &&
+	    certmake_conf(x, issuer, NID_subject_key_identifier, "hash") &&
 	    /* Of an issuer that has one: a fixture's CA may not. */
 	    (t->issuer == NULL ||
-		add_conf(x, issuer, NID_authority_key_identifier, "keyid"));
+		certmake_conf(
+		    x, issuer, NID_authority_key_identifier, "keyid"));
 
 	X509_NAME_free(name);
 	if (ok)
@@ -208,5 +209,5 @@ certmake_ext_key_usage(X509 *x, bool server_auth, bool client_auth)
 						       : "clientAuth";
 
 	return (!server_auth && !client_auth) ||
-	    add_conf(x, x, NID_ext_key_usage, value);
+	    certmake_conf(x, x, NID_ext_key_usage, value);
 }

@@ -45,6 +45,9 @@ X509 *certmake_new(const struct certmake *t);
 /* The others add one extension, or none where nothing is asked for; false:
  * no memory, or what OpenSSL does not take. */
 
+/* An extension in OpenSSL's configuration syntax, for constants alone; `x` is
+ * its own issuer if it signs itself. */
+bool certmake_conf(X509 *x, X509 *issuer, int nid, const char *value);
 /* Extension `oid`, non-critical; its value is an OCTET STRING around the
  * bytes. */
 bool certmake_octets(X509 *x, const char *oid, struct bytes in);

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "common/attest/certmake.h"
 #include "common/base/secret.h"
 #include "node/tee/simcert.h"
 
@@ -209,20 +210,6 @@ set_serial(ASN1_INTEGER *out, const struct sim_serial *s)
 }
 
 static bool
-add_ext(X509 *x, X509 *issuer, int nid, const char *value)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *ext;
-	bool ok;
-
-	X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	ok = ext != NULL && X509_add_ext(x, ext, -1) == 1;
-	X509_EXTENSION_free(ext);
-	return ok;
-}
-
-static bool
 add_sgx_ext(X509 *x, const struct sim_platform *p)
 {
 	ASN1_OBJECT *oid = OBJ_txt2obj(SGX_OID_TEXT, 1);
@@ -265,10 +252,11 @@ fill(X509 *x, X509 *issuer, enum sim_cert_kind kind,
 	    X509_set_issuer_name(
 		x, issuer == x ? name : X509_get_subject_name(issuer)) == 1 &&
 	    set_time(&a, from) && set_time(&b, until) &&
-	    add_ext(x, issuer, NID_subject_key_identifier, "hash") &&
-	    add_ext(x, issuer, NID_authority_key_identifier, "keyid:always") &&
-	    add_ext(x, issuer, NID_key_usage, kinds[kind].usage) &&
-	    add_ext(
+	    certmake_conf(x, issuer, NID_subject_key_identifier, "hash") &&
+	    certmake_conf(
+		x, issuer, NID_authority_key_identifier, "keyid:always") &&
+	    certmake_conf(x, issuer, NID_key_usage, kinds[kind].usage) &&
+	    certmake_conf(
 		x, issuer, NID_basic_constraints, kinds[kind].constraints) &&
 	    (platform == NULL || add_sgx_ext(x, platform));
 
