@@ -77,6 +77,11 @@ bool lease_due(struct lease *l, bool leads, const struct lease_now *now,
     struct lease_batch *out);
 /* What came of it: after a failure it is due again in a moment. */
 void lease_sent(struct lease *l, bool ok, const struct lease_now *now);
+/* lease_retell: a batch of this node's of the last period, for somebody who is
+ * without a lease and may not have heard its list; each LEASE_BEAT_MS, in
+ * turn.  false: there is nobody, or nothing, or not yet. */
+bool lease_retell(
+    struct lease *l, const struct lease_now *now, struct lease_batch *out);
 /* lease_list_write appends the message that tells what a batch is made of. */
 enum err lease_list_write(struct buf *out, const struct lease_batch *b);
 

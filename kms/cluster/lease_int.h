@@ -14,6 +14,8 @@
 #define LEASE_CLOCK_SLACK_MS (2 * LEASE_BEAT_MS + 1000)
 /* Batches that one number may be in: each node may make its own. */
 #define LEASE_BATCHES 4
+/* Batches of one period that are told again. */
+#define LEASE_TOLD 4
 
 /* A moment, by our clocks and by those of others. */
 struct lease_mark {
@@ -70,6 +72,12 @@ struct lease {
 	uint64_t listed; /* our own newest number in a batch of ours */
 	uint64_t began_ms; /* the first question, for who waits */
 	uint64_t posted_ms, retry_ms; /* 0: never; not before */
+	/* What this node brought last, for who did not hear it. */
+	struct {
+		struct lease_batch batch;
+		uint64_t at_ms;
+	} told[LEASE_TOLD];
+	uint64_t n_told, n_retold, next_tell_ms;
 	uint64_t sent, send_failures;
 };
 

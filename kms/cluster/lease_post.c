@@ -239,7 +239,35 @@ lease_due(struct lease *l, bool leads, const struct lease_now *now,
 	lease_note_batch(l, out);
 	l->posted_ms = now->boot_ms;
 	l->retry_ms = now->boot_ms + pause_ms(l);
+	l->told[l->n_told % LEASE_TOLD].batch = *out;
+	l->told[l->n_told++ % LEASE_TOLD].at_ms = now->boot_ms;
+	l->next_tell_ms = now->boot_ms + LEASE_BEAT_MS;
 	return true;
+}
+
+/* A link may be down while a list is told, most likely that to a node that
+ * just began.  Without this it would wait for the next period. */
+bool
+lease_retell(
+    struct lease *l, const struct lease_now *now, struct lease_batch *out)
+{
+	bool wanted = false;
+
+	for (unsigned i = 0; i < l->n_heard; i++)
+		wanted |= l->heard[i].wants && is_lively(&l->heard[i], now);
+	if (!wanted || now->boot_ms < l->next_tell_ms)
+		return false;
+	for (unsigned i = 0; i < LEASE_TOLD && i < l->n_told; i++) {
+		unsigned at = (unsigned)(l->n_retold++ %
+		    (l->n_told < LEASE_TOLD ? l->n_told : LEASE_TOLD));
+
+		if (now->boot_ms - l->told[at].at_ms >= l->o.period_ms)
+			continue;
+		*out = l->told[at].batch;
+		l->next_tell_ms = now->boot_ms + LEASE_BEAT_MS;
+		return true;
+	}
+	return false;
 }
 
 void

@@ -164,7 +164,8 @@ leaserun_tick(struct cluster *c)
 {
 	struct lease_now now = now_is();
 	uint8_t nonce[CHECKIN_NONCE_LEN];
-	struct buf beat = { 0 };
+	struct buf beat = { 0 }, list = { 0 };
+	struct lease_batch again;
 
 	if (c->lease == NULL || c->stopping || c->halted)
 		return;
@@ -175,6 +176,9 @@ leaserun_tick(struct cluster *c)
 	}
 	if (lease_beat(c->lease, &beat, &now))
 		tell_all(c, &beat);
+	if (lease_retell(c->lease, &now, &again) &&
+	    lease_list_write(&list, &again) == ERR_OK)
+		tell_all(c, &list);
 	post(c, &now);
 	if (cluster_phase(c) == PHASE_READY)
 		tell(c, &now);
