@@ -56,7 +56,7 @@ floorsync_adopt(struct cluster *c)
 	char name[TCB_NAME_MAX];
 	struct eval_floor f;
 
-	at.number = ledger_floor(l, at.hash);
+	at.number = ledger_floor(l, &at.timestamp, at.hash);
 	if (at.number > 0 && c->o.view != NULL)
 		chainview_set_floor(c->o.view, &at);
 	for (size_t i = 0; c->o.verifier != NULL && i < ledger_n_tcb_floors(l);
@@ -82,12 +82,12 @@ propose_block(struct cluster *c)
 {
 	struct command cmd = { .kind = COMMAND_FLOOR };
 	struct chain_floor f = { 0 };
-	uint64_t now = clock_boot_ms(), known, stood;
+	uint64_t now = clock_boot_ms(), known, stood, time;
 	uint8_t hash[32];
 
 	if (c->o.view == NULL)
 		return;
-	known = ledger_floor(core_ledger(c->core), hash);
+	known = ledger_floor(core_ledger(c->core), &time, hash);
 	stood = floor_stood_ms(c, known, now);
 	if ((engine_state(core_engine(c->core)) != ENGINE_LEADER &&
 		stood < BLOCK_LATE_MS) ||
@@ -98,6 +98,7 @@ propose_block(struct cluster *c)
 		return;
 	c->floor_at_ms = now;
 	cmd.u.floor.number = f.number;
+	cmd.u.floor.timestamp = f.timestamp;
 	memcpy(cmd.u.floor.hash, f.hash, sizeof f.hash);
 	cluster_submit(c, &cmd, NULL, NULL);
 }

@@ -123,6 +123,7 @@ struct command {
 		} anchored;
 		struct {
 			uint64_t number;
+			uint64_t timestamp; /* the block's; unix seconds */
 			uint8_t hash[32];
 		} floor;
 		struct {

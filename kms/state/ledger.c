@@ -198,7 +198,10 @@ apply_floor(struct ledger *l, struct ledger_outcome *o, const struct command *c)
 		return ledger_deny(o, REASON_CHAIN_DISAGREE);
 	if (c->u.floor.number <= l->floor)
 		return ERR_EXISTS;
+	if (c->u.floor.timestamp < l->floor_time)
+		return ledger_deny(o, REASON_CHAIN_DISAGREE);
 	l->floor = c->u.floor.number;
+	l->floor_time = c->u.floor.timestamp;
 	memcpy(l->floor_hash, c->u.floor.hash, sizeof l->floor_hash);
 	return ERR_OK;
 }
@@ -340,8 +343,10 @@ ledger_generation(const struct ledger *l)
 }
 
 uint64_t
-ledger_floor(const struct ledger *l, uint8_t hash[static 32])
+ledger_floor(
+    const struct ledger *l, uint64_t *timestamp, uint8_t hash[static 32])
 {
+	*timestamp = l->floor_time;
 	memcpy(hash, l->floor_hash, 32);
 	return l->floor;
 }

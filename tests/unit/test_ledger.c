@@ -127,6 +127,7 @@ block_floor(uint64_t number, uint8_t hash)
 	struct command c = command(COMMAND_FLOOR);
 
 	c.u.floor.number = number;
+	c.u.floor.timestamp = 12 * number;
 	c.u.floor.hash[0] = hash;
 	return c;
 }
@@ -432,18 +433,25 @@ Test(ledger, critical_index)
 	cr_assert_eq(ledger_critical_index(l), 8);
 }
 
-/* The chain's floor goes up, and a block has one hash. */
+/* The chain's floor goes up, its time does not go back, and a block has one
+ * hash. */
 Test(ledger, block_floor_goes_up)
 {
+	struct command early = block_floor(9, 5);
+	uint64_t time;
 	uint8_t hash[32];
 
-	cr_assert_eq(ledger_floor(l, hash), 0);
+	cr_assert_eq(ledger_floor(l, &time, hash), 0);
+	cr_assert_eq(time, 0);
 	ok(block_floor(7, 1));
 	exists(block_floor(7, 1));
 	denied(block_floor(7, 2), REASON_CHAIN_DISAGREE);
 	exists(block_floor(6, 3));
 	ok(block_floor(8, 4));
-	cr_assert_eq(ledger_floor(l, hash), 8);
+	early.u.floor.timestamp = 12 * 8 - 1;
+	denied(early, REASON_CHAIN_DISAGREE);
+	cr_assert_eq(ledger_floor(l, &time, hash), 8);
+	cr_assert_eq(time, 12 * 8);
 	cr_assert_eq(hash[0], 4);
 }
 
@@ -815,7 +823,7 @@ Test(ledger, snapshot_numbers_agree)
 		uint64_t v;
 	} bad[] = {
 		{ 3, 7 }, /* the index: below that of epoch 1 */
-		{ 115, 9 }, /* hand-overs: more than the audit log */
+		{ 123, 9 }, /* hand-overs: more than the audit log */
 		{ 11, 0 }, /* the generation: below the anchor's */
 		{ 11, 17 }, /* ... above the index */
 		{ 19, 0 }, /* the anchor's: none, yet an index */
