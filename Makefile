@@ -121,7 +121,8 @@ $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
-$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(ARCHIVES)
+FUZZ_LIB := $(B)/fuzz/mutate.o $(B)/fuzz/mutate_msg.o
+$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .PHONY: fuzz fuzz-cover
@@ -136,7 +137,7 @@ fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
 	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
 	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
-$(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(ARCHIVES)
+$(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
