@@ -276,9 +276,13 @@ enum err
 session_request(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms)
 {
+	enum err e;
+
 	if (!s->dialling || s->phase != P_OPEN)
 		return ERR_PHASE;
-	return session_put_message(s, out, M_REQUEST, body, now_ms);
+	e = session_put_message(s, out, M_REQUEST, body, now_ms);
+	s->unanswered += e == ERR_OK;
+	return e;
 }
 
 enum err
@@ -298,18 +302,26 @@ enum err
 session_reply(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms)
 {
-	if (s->dialling || !session_is_open(s))
+	enum err e;
+
+	if (s->dialling || !session_is_open(s) || s->unanswered == 0)
 		return ERR_PHASE;
-	return session_put_message(s, out, M_REPLY, body, now_ms);
+	e = session_put_message(s, out, M_REPLY, body, now_ms);
+	s->unanswered -= e == ERR_OK;
+	return e;
 }
 
 enum err
 session_reply_refused(
     struct session *s, struct buf *out, enum reason code, uint64_t now_ms)
 {
-	if (s->dialling || !session_is_open(s))
+	enum err e;
+
+	if (s->dialling || !session_is_open(s) || s->unanswered == 0)
 		return ERR_PHASE;
-	return session_put_reason(s, out, M_REQUEST_REFUSED, code, now_ms);
+	e = session_put_reason(s, out, M_REQUEST_REFUSED, code, now_ms);
+	s->unanswered -= e == ERR_OK;
+	return e;
 }
 
 void

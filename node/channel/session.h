@@ -84,7 +84,8 @@ enum err session_request(
 /* session_renew asks for new evidence, and will show ours. */
 enum err session_renew(struct session *s, struct buf *out, uint64_t now_ms);
 
-/* Answering side.  ERR_PHASE unless open or renewing; ERR_LIMIT. */
+/* Answering side.  ERR_PHASE unless open or renewing and a request is
+ * unanswered; ERR_LIMIT. */
 enum err session_reply(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms);
 /* session_reply_refused answers one request with a reason. */

@@ -173,7 +173,7 @@ message_allowed(const struct session *s, unsigned type)
 	case M_REPLY:
 	case M_REQUEST_REFUSED:
 		/* Requests from before a renewal may be answered in it. */
-		return s->dialling && s->opened;
+		return s->dialling && s->unanswered > 0;
 	case M_REFUSED:
 	case M_REKEY:
 		return true;
@@ -192,16 +192,19 @@ on_message(struct session *s, struct session_event *ev, struct buf *out,
 	case M_RENEWAL:
 		return on_evidence(s, ev, body, why);
 	case M_REQUEST:
+		s->unanswered++;
 		ev->kind = SESSION_REQUEST;
 		ev->body = body;
 		return ERR_OK;
 	case M_REPLY:
+		s->unanswered--;
 		ev->kind = SESSION_REPLY;
 		ev->body = body;
 		return ERR_OK;
 	case M_REQUEST_REFUSED:
 		if (parse_reason(&ev->why, body) != ERR_OK)
 			return refuse(why, REASON_FRAME, "reason");
+		s->unanswered--;
 		ev->kind = SESSION_REQUEST_REFUSED;
 		return ERR_OK;
 	case M_REFUSED:

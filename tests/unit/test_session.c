@@ -654,6 +654,40 @@ Test(session, request_refused)
 	link_fini(&l);
 }
 
+/* An answer is to a request: a second one, or one in a renewal that nothing
+ * was asked before, cannot be sent, and ends the session of who gets it. */
+Test(session, one_answer_each)
+{
+	for (unsigned k = 0; k < 4; k++) {
+		struct link l;
+		struct side *c = &l.side[CLIENT], *s = &l.side[SERVER];
+
+		link_init(&l);
+		run_open(&l);
+		if ((k & 1) != 0)
+			call(&l, "q");
+		cr_assert_eq(session_reply(s->session, &s->out, text("a"), 0),
+		    ERR_PHASE);
+		cr_assert_eq(
+		    session_reply_refused(s->session, &s->out, REASON_BUSY, 0),
+		    ERR_PHASE);
+		cr_assert_eq(s->out.len, 0);
+		if ((k & 2) != 0)
+			cr_assert_eq(
+			    session_renew(c->session, &c->out, 0), ERR_OK);
+		cr_assert_eq((k & 1) != 0
+			? session_put_reason(s->session, &s->out,
+			      M_REQUEST_REFUSED, REASON_BUSY, 0)
+			: session_put_message(
+			      s->session, &s->out, M_REPLY, text("a"), 0),
+		    ERR_OK);
+		cr_assert_eq(deliver(&l, SERVER), ERR_DENIED);
+		cr_assert_eq(c->why.code, REASON_FRAME);
+		cr_assert(!session_is_open(c->session));
+		link_fini(&l);
+	}
+}
+
 /* Keys change every few frames and after a while, unseen by the owner; a
  * peer that goes on with a worn-out key is refused. */
 Test(session, rekey)
