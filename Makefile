@@ -121,7 +121,7 @@ $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
-FUZZ_LIB := $(B)/fuzz/mutate.o $(B)/fuzz/mutate_msg.o
+FUZZ_LIB := $(call obj,$(addprefix fuzz/,mutate.c mutate_msg.c shake.c))
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
