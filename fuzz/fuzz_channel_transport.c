@@ -453,7 +453,9 @@ elsewhere(struct run *r, unsigned type, struct bytes body)
 		c.n = r->tx.n;
 	} else {
 		c.n += body.len > 1 ? body.p[1] + 1u : UINT64_MAX;
-		c.n -= c.n == UINT64_MAX;
+		/* Not where one was lost, and nowhere that does not exist. */
+		if (r->gap || c.n == UINT64_MAX)
+			c.n = r->tx.n + 1;
 	}
 	seal(&f, &c, type, body);
 	refused(r, buf_view(&f));
