@@ -131,11 +131,15 @@ make(struct session *pair[static 2], enum channel_role dialler, bool open)
 void
 shake_new(struct session *pair[static 2], enum channel_role dialler, bool open)
 {
-	static struct session *done[2][2][2];
-	struct session **from = done[dialler == CHANNEL_APP][open];
+	static struct session *done[4][2];
+	unsigned kind = 2 * (dialler == CHANNEL_APP) + open;
+	struct session **from = done[kind];
 
 	if (from[0] == NULL) {
+		/* With ephemeral keys of its own: traffic keys follow from
+		 * the key pairs alone. */
 		shake_restart();
+		drawn = (kind + 1ull) << 32;
 		make(from, dialler, open);
 		shake_restart();
 	}
