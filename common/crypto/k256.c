@@ -3,22 +3,29 @@
 #include <string.h>
 
 #include <secp256k1.h>
+#include <secp256k1_preallocated.h>
 #include <secp256k1_recovery.h>
 
 #include "common/base/secret.h"
 #include "common/crypto/k256.h"
 #include "common/crypto/keccak.h"
 
+/* In memory of our own, so that there always is one. */
+#define CONTEXT_MAX 1024
+static _Alignas(16) uint8_t space[CONTEXT_MAX];
 static secp256k1_context *shared;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void
 make_context(void)
 {
+	const unsigned flags =
+	    SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY;
 	uint8_t seed[32];
 
-	shared = secp256k1_context_create(
-	    SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY);
+	if (secp256k1_context_preallocated_size(flags) > sizeof space)
+		abort();
+	shared = secp256k1_context_preallocated_create(space, flags);
 	secret_random(seed, sizeof seed);
 	/* Blinding hides scalars from side channels; see secp256k1.h. */
 	if (shared == NULL || !secp256k1_context_randomize(shared, seed))

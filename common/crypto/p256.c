@@ -1,5 +1,5 @@
 #include <assert.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,23 +61,21 @@ p256_generate(struct p256_secret *s)
 	while (!p256_secret_valid(s));
 }
 
-static EC_GROUP *curve;
-static pthread_once_t curve_once = PTHREAD_ONCE_INIT;
-
-static void
-make_curve(void)
-{
-	curve = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-}
-
 /* One group for the process (building it costs more than a product): made
- * once, then only read. */
+ * once, then only read.  NULL: no memory, this time. */
 static const EC_GROUP *
 the_curve(void)
 {
-	if (pthread_once(&curve_once, make_curve) != 0)
-		abort();
-	return curve;
+	static _Atomic(EC_GROUP *) curve;
+	EC_GROUP *g = atomic_load(&curve), *none = NULL;
+
+	if (g != NULL ||
+	    (g = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1)) == NULL)
+		return g;
+	if (atomic_compare_exchange_strong(&curve, &none, g))
+		return g;
+	EC_GROUP_free(g); /* another thread was first */
+	return none;
 }
 
 /* x || y of s * G. */
