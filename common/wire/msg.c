@@ -23,11 +23,16 @@ struct head {
 static void *
 wiping_alloc(void *cookie, size_t len)
 {
+	bool *failed = cookie;
 	struct head *h;
 
-	(void)cookie;
-	if (len > 4 * LIMIT_MESSAGE || (h = malloc(sizeof *h + len)) == NULL)
+	if (len > 4 * LIMIT_MESSAGE)
 		return NULL;
+	if ((h = malloc(sizeof *h + len)) == NULL) {
+		if (failed != NULL)
+			*failed = true;
+		return NULL;
+	}
 	h->len = len;
 	return h + 1;
 }
@@ -45,8 +50,18 @@ wiping_free(void *cookie, void *p)
 	free(h);
 }
 
+/* To free with. */
 static ProtobufCAllocator wiping = { .alloc = wiping_alloc,
 	.free = wiping_free };
+
+ProtobufCAllocator
+msg_allocator(bool *failed)
+{
+	*failed = false;
+	return (ProtobufCAllocator){ .alloc = wiping_alloc,
+		.free = wiping_free,
+		.allocator_data = failed };
+}
 
 static bool
 size_is(const ProtobufCBinaryData *b, size_t len)
@@ -185,13 +200,16 @@ reply_ok(const KmsReply *m)
 enum err
 msg_request_parse(KmsRequest **out, struct bytes in)
 {
+	ProtobufCAllocator a;
 	KmsRequest *m;
+	bool failed;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__request__unpack(&wiping, in.len, in.p);
+	a = msg_allocator(&failed);
+	m = devproof__kms__v1__request__unpack(&a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!request_ok(m)) {
 		msg_request_free(m);
 		return ERR_MALFORMED;
@@ -203,13 +221,16 @@ msg_request_parse(KmsRequest **out, struct bytes in)
 enum err
 msg_reply_parse(KmsReply **out, struct bytes in)
 {
+	ProtobufCAllocator a;
 	KmsReply *m;
+	bool failed;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__reply__unpack(&wiping, in.len, in.p);
+	a = msg_allocator(&failed);
+	m = devproof__kms__v1__reply__unpack(&a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!reply_ok(m)) {
 		msg_reply_free(m);
 		return ERR_MALFORMED;

@@ -1,7 +1,7 @@
 #include "node/channel/proof.h"
 #include "common/base/limits.h"
 #include "common/crypto/hash.h"
-#include "common/wire/kms.pb-c.h"
+#include "common/wire/msg.h"
 
 static bool
 within_bounds(size_t quote, size_t event_log, size_t vm_config)
@@ -76,13 +76,15 @@ proof_unpack(struct evidence *out, struct bytes in)
 {
 	struct evidence e = { 0 };
 	Devproof__Kms__V1__Evidence *m = NULL;
+	bool failed;
+	ProtobufCAllocator a = msg_allocator(&failed);
 	enum err err;
 
 	if (in.len > LIMIT_EVIDENCE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__evidence__unpack(NULL, in.len, in.p);
+	m = devproof__kms__v1__evidence__unpack(&a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (m->tee < TEE_TDX || m->tee > TEE_SGX) {
 		err = ERR_MALFORMED;
 		goto done;
@@ -101,7 +103,7 @@ proof_unpack(struct evidence *out, struct bytes in)
 	*out = e;
 	e = (struct evidence){ 0 };
 done:
-	devproof__kms__v1__evidence__free_unpacked(m, NULL);
+	devproof__kms__v1__evidence__free_unpacked(m, &a);
 	evidence_fini(&e);
 	return err;
 }
