@@ -288,14 +288,19 @@ session_request(
 enum err
 session_renew(struct session *s, struct buf *out, uint64_t now_ms)
 {
+	enum err e;
+
 	if (!s->dialling || s->phase != P_OPEN)
 		return ERR_PHASE;
 	s->random(s->own_nonce, NONCE_LEN);
+	e = session_put_message(
+	    s, out, M_RENEW, (struct bytes){ s->own_nonce, NONCE_LEN }, now_ms);
+	if (e != ERR_OK)
+		return e;
 	s->renewing = true;
 	s->n_renewals++;
 	s->phase = P_NONCE;
-	return session_put_message(
-	    s, out, M_RENEW, (struct bytes){ s->own_nonce, NONCE_LEN }, now_ms);
+	return ERR_OK;
 }
 
 enum err

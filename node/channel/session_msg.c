@@ -58,6 +58,9 @@ session_put_message(struct session *s, struct buf *out, enum message type,
 	if (s->keyed &&
 	    (s->tx.frames + 1 >= s->rekey_frames ||
 		now_ms - s->tx.since_ms >= s->rekey_ms)) {
+		e = buf_reserve(out, out->len + 2 * DATA_OVERHEAD + body.len);
+		if (e != ERR_OK)
+			return e;
 		e = put_sealed(s, out, M_REKEY, (struct bytes){ NULL, 0 });
 		if (e != ERR_OK)
 			return e;
