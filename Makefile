@@ -97,6 +97,15 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(call obj,$(TEST_LIB)) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(call obj,$(TEST_LIB)) $(ARCHIVES) \
 	    -Wl,--no-as-needed -lcriterion -lnanomsg $(LDLIBS)
 
+# Those whose allocations can be made to fail; see tests/lib/nomem.
+NOMEM := $(call obj,$(wildcard tests/lib/nomem/*.c))
+NOMEM_WRAP := $(foreach f,malloc calloc realloc free strdup strndup \
+    sodium_malloc sodium_free,-Wl,--wrap=$(f))
+$(B)/tests/unit/test_nomem_%: $(B)/tests/unit/test_nomem_%.o \
+    $(call obj,$(TEST_LIB)) $(NOMEM) $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(NOMEM_WRAP) -o $@ $(filter %.o,$^) \
+	    $(ARCHIVES) -Wl,--no-as-needed -lcriterion -lnanomsg $(LDLIBS)
+
 TEST_BINS := $(TESTS:%.c=$(B)/%)
 .PHONY: unit
 unit: $(TEST_BINS) ## build and run the unit tests (T=name for one)
