@@ -64,6 +64,9 @@ deps-examples: ## the same, and what the examples run (PostgreSQL)
 	@deploy/deps.sh --examples
 deps-tests: ## the same, and what only tests need (a browser)
 	@deploy/deps.sh --tests
+.PHONY: deps-fuzz
+deps-fuzz: ## the same, and AFL++ for fuzz-afl
+	@deploy/deps.sh --fuzz
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 	@mkdir -p $(@D)
@@ -141,6 +144,15 @@ fuzz: ## fuzz every target for S seconds (T=name for one); a table at the end
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
 	@fuzz/run.sh $(S) $(FUZZ_NAMES)
+.PHONY: fuzz-afl
+fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
+	@command -v afl-clang-fast >/dev/null || \
+	    { echo "no afl-clang-fast here: make deps-fuzz" >&2; exit 2; }
+	@AFL_QUIET=1 AFL_DONT_OPTIMIZE=1 $(MAKE) --no-print-directory -s -j2 \
+	    CC=afl-clang-fast B=build/afl SAN=1 $(FUZZ_NAMES:%=build/afl/afl_%)
+	@fuzz/afl.sh $(S) $(FUZZ_NAMES)
+$(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 COVERED ?= common node kms
 fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
