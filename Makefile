@@ -153,6 +153,17 @@ fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
 	@fuzz/afl.sh $(S) $(FUZZ_NAMES)
 $(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Bug N of fuzz/proof.sh, in T: the one file that has it is compiled anew and
+# linked in front of the archives.
+.PHONY: fuzz-proof
+fuzz-proof: ## do the fuzzers find bugs put in on purpose? (N=n for one)
+	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
+	    FUZZING=1 $$(fuzz/proof.sh targets $(N) | sed 's,^,build/fuzz/fuzzer_,')
+	@fuzz/proof.sh run $(N)
+build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DPLANT=$(N) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
+	    -o $@ $^ $(LDLIBS)
 COVERED ?= common node kms
 fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "common/base/ct.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
 #include "node/channel/noise.h"
@@ -282,7 +283,8 @@ noise_split(
 	memcpy(c2->k, ns->k, 32);
 	memcpy(hash, ns->h, 32);
 	memcpy(peer, ns->rs, 32);
-	noise_fini(ns);
+	if (!PLANTED(7))
+		noise_fini(ns);
 	memcpy(ns->h, hash, 32);
 	memcpy(ns->rs, peer, 32);
 }

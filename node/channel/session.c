@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "node/channel/proof.h"
@@ -210,6 +211,8 @@ session_feed(struct session *s, struct session_event *ev, struct buf *out,
 			drop_frame(s);
 		else
 			s->has_body = true;
+		if (PLANTED(3)) /* the event points into it */
+			buf_fini(&s->in);
 	}
 	if (e != ERR_OK)
 		s->phase = P_DEAD;
