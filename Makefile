@@ -65,7 +65,7 @@ deps-examples: ## the same, and what the examples run (PostgreSQL)
 deps-tests: ## the same, and what only tests need (a browser)
 	@deploy/deps.sh --tests
 .PHONY: deps-fuzz
-deps-fuzz: ## the same, and AFL++ for fuzz-afl
+deps-fuzz: ## what fuzzing needs, AFL++ with it
 	@deploy/deps.sh --fuzz
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto

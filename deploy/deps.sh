@@ -3,7 +3,7 @@
 # and npm.  `make deps` runs it.  Installs only what is missing; on a machine
 # that has everything it only looks, in well under a second.  With --examples
 # also what the examples run, with --tests what tests look at besides, with
-# --fuzz the second fuzzer.
+# --fuzz the second fuzzer, and nothing that fuzzing does without (npm).
 set -eu
 
 PACKAGES="
@@ -35,7 +35,7 @@ case ${1:-} in
 '') ;;
 --examples) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES" ;;
 --tests) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES $TEST_PACKAGES" ;;
---fuzz) PACKAGES="$PACKAGES $FUZZ_PACKAGES" ;;
+--fuzz) PACKAGES="$PACKAGES $FUZZ_PACKAGES" NODE_FOLDERS='' ;;
 *)
 	echo "usage: deploy/deps.sh [--examples | --tests | --fuzz]" >&2
 	exit 2
@@ -104,6 +104,7 @@ raft_is_enough() {
 
 # node and npm may come from anywhere, as long as they are new enough.
 node_is_enough() {
+	[ -z "$NODE_FOLDERS" ] && return
 	command -v npm >/dev/null 2>&1 &&
 	    node -e "process.exit(+!(parseInt(process.versions.node) >= $NODE_MIN))" \
 	    2>/dev/null
