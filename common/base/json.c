@@ -22,6 +22,9 @@ parse(json_t **out, const void *text, size_t len, size_t max, size_t flags,
 	}
 	v = json_loadb(
 	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &je);
+	/* Its calls are bound as they come, which saves whatever vector
+	 * registers have at the time. */
+	secret_wipe_stack();
 	if (v == NULL) {
 		if (why != NULL)
 			(void)snprintf(
@@ -192,14 +195,16 @@ json_set_bool(json_t *obj, const char *key, bool v)
 static enum err
 dump(struct buf *out, const json_t *v, size_t flags)
 {
-	size_t n = json_dumpb(v, NULL, 0, flags);
+	size_t n = json_dumpb(v, NULL, 0, flags), got;
 	enum err e;
 
 	if (n == 0)
 		return ERR_NOMEM;
 	if ((e = buf_reserve(out, out->len + n)) != ERR_OK)
 		return e;
-	if (json_dumpb(v, (char *)out->p + out->len, n, flags) != n)
+	got = json_dumpb(v, (char *)out->p + out->len, n, flags);
+	secret_wipe_stack(); /* as in parse */
+	if (got != n)
 		return ERR_NOMEM;
 	out->len += n;
 	out->p[out->len] = 0;

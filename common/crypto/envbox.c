@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "common/crypto/envbox.h"
@@ -49,11 +50,14 @@ envbox_seal_with(struct buf *out, const uint8_t pub[static 32],
 	uint8_t shared[32];
 	struct buf b = { 0 };
 	enum err e;
+	int rc;
 
 	if (plain.len > INT32_MAX)
 		return ERR_LIMIT;
-	/* It refuses a result of zeros. */
-	if (crypto_scalarmult(shared, secret, pub) != 0) {
+	/* It refuses a result of zeros: the same for every secret. */
+	rc = crypto_scalarmult(shared, secret, pub);
+	CT_PUBLIC(rc);
+	if (rc != 0) {
 		e = ERR_AUTH;
 		goto done;
 	}
@@ -95,13 +99,16 @@ envbox_open(struct buf *out, const uint8_t secret[static 32], struct bytes blob)
 	struct buf b = { 0 };
 	struct bytes in;
 	enum err e;
+	int rc;
 
 	if (blob.len < ENVBOX_OVERHEAD || blob.len > INT32_MAX)
 		return ERR_MALFORMED;
 	in = (struct bytes){ blob.p + ENVBOX_PUB + ENVBOX_IV,
 		blob.len - ENVBOX_OVERHEAD };
 	memcpy(tag, blob.p + blob.len - TAG, TAG);
-	if (crypto_scalarmult(shared, secret, blob.p) != 0) {
+	rc = crypto_scalarmult(shared, secret, blob.p);
+	CT_PUBLIC(rc);
+	if (rc != 0) {
 		e = ERR_AUTH;
 		goto done;
 	}

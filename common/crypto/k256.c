@@ -6,6 +6,7 @@
 #include <secp256k1_preallocated.h>
 #include <secp256k1_recovery.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/crypto/k256.h"
 #include "common/crypto/keccak.h"
@@ -45,7 +46,11 @@ ctx(void)
 bool
 k256_secret_valid(const struct k256_secret *s)
 {
-	return secp256k1_ec_seckey_verify(ctx(), s->b) == 1;
+	int ok = secp256k1_ec_seckey_verify(ctx(), s->b);
+
+	secret_wipe_stack();
+	CT_PUBLIC(ok); /* Who has an invalid one is told. */
+	return ok == 1;
 }
 
 void
@@ -75,8 +80,12 @@ enum err
 k256_pubkey(struct k256_pub *out, const struct k256_secret *s)
 {
 	secp256k1_pubkey pub;
+	int ok = secp256k1_ec_pubkey_create(ctx(), &pub, s->b);
 
-	if (!secp256k1_ec_pubkey_create(ctx(), &pub, s->b))
+	secret_wipe_stack();
+	CT_PUBLIC(ok);
+	CT_PUBLIC(pub);
+	if (!ok)
 		return ERR_MALFORMED;
 	serialize(out, &pub);
 	return ERR_OK;
@@ -127,11 +136,15 @@ k256_sign_digest(struct k256_sig65 *out, const struct k256_secret *s,
     const uint8_t digest[static 32])
 {
 	secp256k1_ecdsa_recoverable_signature sig;
-	int recid;
+	int recid, ok;
 
 	/* NULL nonce function: RFC 6979, and the result is low-S. */
-	if (!secp256k1_ecdsa_sign_recoverable(
-		ctx(), &sig, digest, s->b, NULL, NULL))
+	ok = secp256k1_ecdsa_sign_recoverable(
+	    ctx(), &sig, digest, s->b, NULL, NULL);
+	secret_wipe_stack();
+	CT_PUBLIC(ok);
+	CT_PUBLIC(sig);
+	if (!ok)
 		return ERR_MALFORMED;
 	(void)secp256k1_ecdsa_recoverable_signature_serialize_compact(
 	    ctx(), out->b, &recid, &sig);

@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/crypto/p256.h"
 
@@ -41,7 +42,7 @@ p256_secret_valid(const struct p256_secret *s)
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
 		0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc,
 		0x63, 0x25, 0x51 };
-	unsigned borrow = 0, any = 0;
+	unsigned borrow = 0, any = 0, valid;
 
 	/* s - n borrows exactly when s < n; no branch on the bytes. */
 	for (int i = 31; i >= 0; i--) {
@@ -50,7 +51,10 @@ p256_secret_valid(const struct p256_secret *s)
 		borrow = d >> 31;
 		any |= s->b[i];
 	}
-	return borrow == 1 && any != 0;
+	/* any - 1 wraps for 0 alone. */
+	valid = borrow & ~((any - 1) >> 31);
+	CT_PUBLIC(valid); /* Who has an invalid one is told. */
+	return valid == 1;
 }
 
 void
@@ -78,6 +82,21 @@ the_curve(void)
 	return none;
 }
 
+static bool
+put_xy(uint8_t xy[static 64], const EC_GROUP *g, const EC_POINT *p)
+{
+	uint8_t point[65];
+	size_t n = EC_POINT_point2oct(
+	    g, p, POINT_CONVERSION_UNCOMPRESSED, point, sizeof point, NULL);
+
+	CT_PUBLIC(n);
+	CT_PUBLIC(point);
+	if (n != sizeof point)
+		return false;
+	memcpy(xy, point + 1, 64);
+	return true;
+}
+
 /* x || y of s * G. */
 static enum err
 base_mul(uint8_t xy[static 64], const struct p256_secret *s)
@@ -85,7 +104,6 @@ base_mul(uint8_t xy[static 64], const struct p256_secret *s)
 	const EC_GROUP *g = the_curve();
 	EC_POINT *p = g != NULL ? EC_POINT_new(g) : NULL;
 	BIGNUM *k = BN_secure_new();
-	uint8_t point[65];
 	enum err e = ERR_NOMEM;
 
 	if (p == NULL || k == NULL)
@@ -96,15 +114,13 @@ base_mul(uint8_t xy[static 64], const struct p256_secret *s)
 	BN_set_flags(k, BN_FLG_CONSTTIME);
 	e = ERR_NOMEM;
 	if (BN_bin2bn(s->b, sizeof s->b, k) == NULL ||
-	    !EC_POINT_mul(g, p, k, NULL, NULL, NULL) ||
-	    EC_POINT_point2oct(g, p, POINT_CONVERSION_UNCOMPRESSED, point,
-		sizeof point, NULL) != sizeof point)
+	    !EC_POINT_mul(g, p, k, NULL, NULL, NULL) || !put_xy(xy, g, p))
 		goto done;
-	memcpy(xy, point + 1, 64);
 	e = ERR_OK;
 done:
 	BN_clear_free(k);
 	EC_POINT_free(p);
+	secret_wipe_stack();
 	return e;
 }
 
@@ -234,11 +250,14 @@ p256_sign_der(uint8_t out[static 80], size_t *out_len,
 	if (key != NULL && c != NULL &&
 	    EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, key) == 1 &&
 	    EVP_DigestSign(c, out, &n, msg, len) == 1) {
+		CT_PUBLIC(n);
+		CT_PUBLIC_BYTES(out, n);
 		*out_len = n;
 		e = ERR_OK;
 	}
 	EVP_MD_CTX_free(c);
 	EVP_PKEY_free(key);
+	secret_wipe_stack();
 	return e;
 }
 

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "kms/keys/wrap.h"
@@ -64,10 +65,12 @@ wrap_open(struct epoch_roots **out, const struct wrap_key *k,
 	struct epoch_roots *r = NULL;
 	struct epoch_public got;
 	enum err e = ERR_AUTH;
+	int rc = crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL,
+	    in + NONCE_LEN, WRAP_LEN - NONCE_LEN, ad, associated(ad, pub), in,
+	    k->b);
 
-	if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL,
-		in + NONCE_LEN, WRAP_LEN - NONCE_LEN, ad, associated(ad, pub),
-		in, k->b) != 0)
+	CT_PUBLIC(rc); /* The caller is told. */
+	if (rc != 0)
 		return e;
 	if (epoch_roots_import(&r, pub->number, plain, plain + 32) == ERR_OK) {
 		epoch_roots_public(r, &got);

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/ct.h"
 #include "common/base/limits.h"
 #include "common/base/planted.h"
 #include "common/base/rd.h"
@@ -108,8 +109,10 @@ on_evidence(struct session *s, struct session_event *ev, struct bytes body,
 {
 	const uint8_t *hash = noise_hash(&s->noise);
 	const uint8_t *peer = noise_peer(&s->noise);
-	enum err e = proof_unpack(&s->evidence, body);
+	enum err e;
 
+	CT_PUBLIC_BYTES(body.p, body.len); /* a quote is no secret */
+	e = proof_unpack(&s->evidence, body);
 	if (e == ERR_NOMEM)
 		return e;
 	if (e != ERR_OK)
@@ -132,10 +135,13 @@ parse_reason(struct refusal *out, struct bytes body)
 {
 	char label[64], text[LIMIT_REASON_TEXT + 1];
 	struct rd r = { .p = body.p, .left = body.len };
-	size_t label_len = rd_u8(&r), text_len;
-	const uint8_t *p = rd_bytes(&r, label_len);
+	size_t label_len, text_len;
+	const uint8_t *p;
 	enum reason code;
 
+	CT_PUBLIC_BYTES(body.p, body.len); /* a reason is no secret */
+	label_len = rd_u8(&r);
+	p = rd_bytes(&r, label_len);
 	if (p == NULL || label_len >= sizeof label ||
 	    r.left > LIMIT_REASON_TEXT)
 		return ERR_MALFORMED;
@@ -267,6 +273,7 @@ session_on_data(struct session *s, struct session_event *ev, struct buf *out,
 	if (noise_open(&s->rx.c, text, len, (struct bytes){ ad, sizeof ad }) !=
 	    ERR_OK)
 		return refuse(why, REASON_FRAME, "does not authenticate");
+	CT_PUBLIC(text[0]); /* what kind of message it is */
 	s->has_body = true;
 	s->rx.frames++;
 	if (text[0] != M_REKEY &&

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/rd.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
@@ -119,6 +120,7 @@ seal_open(struct seal *s, struct buf *out, struct bytes *clear,
 	rc = crypto_aead_xchacha20poly1305_ietf_decrypt(
 	    out->p, NULL, NULL, r.p, r.left, ad, ad_len, nonce, s->key);
 	seal_done(s);
+	CT_PUBLIC(rc); /* The caller is told. */
 	if (rc != 0)
 		return ERR_CORRUPT;
 	out->len = r.left - TAG_LEN;
