@@ -130,6 +130,19 @@ $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)
 
+# Constant time and wiped memory: tests/ctime.  The objects are those of the
+# programs, but for the few that tell valgrind what may be known.
+CT_CASES := $(call obj,$(wildcard tests/ctime/cases_*.c))
+CT_MARKED := $(patsubst %.c,$(B)/ct/%.o,$(shell grep -lr --include=*.c CT_PUBLIC common node kms))
+$(B)/ct/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DCT_CHECK $(CFLAGS) -MMD -MP -c $< -o $@
+$(B)/ctime: $(B)/tests/ctime/ctime.o $(CT_CASES) $(CT_MARKED) $(ARCHIVES)
+$(B)/wiped: $(B)/tests/ctime/wiped.o $(CT_CASES) $(ARCHIVES)
+$(B)/ctime $(B)/wiped:
+	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=secret_random -o $@ \
+	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
@@ -174,7 +187,8 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
-    $(B)/releases $(B)/light-ask $(CLUSTER_BINS)
+    $(B)/releases $(B)/light-ask $(CLUSTER_BINS) \
+    $(if $(SAN),,$(B)/ctime $(B)/wiped)
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
@@ -185,7 +199,8 @@ test: deps-tests ## install, build with both compilers, run every test
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
-	    cluster $(B) 3000 model small e2e $(B) chaos $(B) 20
+	    script $(B) tests/ctime/run.sh cluster $(B) 3000 model small \
+	    e2e $(B) chaos $(B) 20
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
@@ -200,6 +215,12 @@ check: ## unit tests and corpora only, no network, no chain
 check-asan: ## the same under address and undefined-behaviour sanitizers
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan
+
+.PHONY: check-ctime
+check-ctime: ## no branch on a secret, no copy left of one (T=word for some)
+	$(MAKE) -s -j2 $(B)/ctime $(B)/wiped
+	@tests/ctime/list.sh
+	B=$(B) tests/ctime/run.sh $(T)
 
 demo: deps ## the whole story in one run (KEEP=1 leaves the cluster up)
 	$(MAKE) -s -j2 all forge-build
