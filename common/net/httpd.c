@@ -183,6 +183,9 @@ conn_free(struct httpd *h, struct httpconn *c)
 		c->next->prev = c->prev;
 	h->n_conns--;
 	h->bodies -= c->reserved;
+	/* A process that was forked meanwhile may have the socket, too: then
+	 * closing ours does not end epoll's interest in it. */
+	(void)epoll_ctl(h->epoll, EPOLL_CTL_DEL, c->fd, NULL);
 	httpconn_fini(c);
 	free(c);
 }
