@@ -32,7 +32,7 @@ CFLAGS += -std=c2x $(WARN) $(HARDEN) $(OPT)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(comma)undefined)
 comma := ,
 LDLIBS := -lnng -luv -lraft -llmdb -lcurl -ljansson -lcyaml -lcbor \
-    -lprotobuf-c -lsecp256k1 -lsodium -lssl -lcrypto -lz -lpthread
+    -lprotobuf-c -lseccomp -lsecp256k1 -lsodium -lssl -lcrypto -lz -lpthread
 
 srcs = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
 MAINS := kms/kmsd.c kms/ctl/kmsctl.c node/agent/cvm_agent.c

@@ -14,6 +14,7 @@ PACKAGES="
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev zlib1g-dev
+	libseccomp-dev
 "
 # For deploy/examples and tests: --examples and --tests.
 EXAMPLE_PACKAGES="postgresql python3-cryptography python3-psycopg2"
