@@ -16,6 +16,7 @@
 #include "kms/service/genesispage.h"
 #include "kms/service/leasepage.h"
 #include "kms/service/selfpage.h"
+#include "node/harden/harden.h"
 
 #define RENDER_MS 500
 #define PAGE_LIFE_MS 5000
@@ -206,6 +207,7 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		 root, "epochs", epochpage_epochs(a->o.cluster))) != ERR_OK ||
 	    (e = json_set_new(root, "policy",
 		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "hardening", harden_page())) != ERR_OK ||
 	    (e = json_set_new(root, "eval_floors",
 		 floors_json(verifier_floors(a->o.verifier)))) != ERR_OK ||
 	    (e = json_set_new(

@@ -83,6 +83,7 @@ struct file {
 	struct file_tee tee;
 	struct file_attestation attestation;
 	struct file_public public;
+	struct harden_file process;
 	char log_level[8];
 };
 
@@ -198,6 +199,8 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING(
 	    "attestation", REQ, struct file, attestation, attestation_fields),
 	CYAML_FIELD_MAPPING("public", OPT, struct file, public, public_fields),
+	CYAML_FIELD_MAPPING(
+	    "process", OPT, struct file, process, harden_fields),
 	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
 	CYAML_FIELD_END,
 };
@@ -467,7 +470,8 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 	if (c->max_ahead_s > AHEAD_MAX_S && !c->simulated)
 		return bad(why, "chain.max_ahead_s",
 		    "over 60 is for simulated platforms");
-	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK)
+	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK ||
+	    (e = harden_decode(&c->process, &f->process, why)) != ERR_OK)
 		return e;
 	c->log_level = LOG_INFO;
 	if (f->log_level[0] != '\0') {
@@ -560,6 +564,8 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	else if (e == ERR_OK)
 		e = buf_printf(b, "public.listen: %s:%u\n", c->public_host,
 		    c->public_port);
+	if (e == ERR_OK)
+		e = harden_print(b, &c->process);
 	if (e == ERR_OK)
 		e = print_mode(b, c);
 	if (e == ERR_OK && !c->has_checkin)

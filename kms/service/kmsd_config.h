@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/yaml.h"
 #include "kms/gate/standard.h"
+#include "node/harden/harden.h"
 
 #define KMSD_VERSION "0.1.0" /* what --version, status and meta say */
 #define KMSD_PATH_MAX 512
@@ -73,6 +74,8 @@ struct kmsd_config {
 	char simulated_root[KMSD_PATH_MAX]; /* "" = the vendor's only */
 	struct attest_policy policy;
 	unsigned evidence_life_s;
+
+	struct harden_config process;
 
 	enum log_level log_level;
 };

@@ -37,7 +37,8 @@ find_kms0(struct bench_kms *b, const char *dir)
 
 	if (e != ERR_OK)
 		return e;
-	return proc_alive(path, &pid) && clock_getcpuclockid(pid, &b->kms0) == 0
+	return proc_alive(path, &pid) &&
+		clock_getcpuclockid(proc_worker(pid), &b->kms0) == 0
 	    ? ERR_OK
 	    : ERR_NOTFOUND;
 }
