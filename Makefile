@@ -187,7 +187,7 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
-    $(B)/releases $(B)/light-ask $(CLUSTER_BINS) \
+    $(B)/releases $(B)/flood $(B)/light-ask $(CLUSTER_BINS) \
     $(if $(SAN),,$(B)/ctime $(B)/wiped)
 
 forge-build:
@@ -244,6 +244,10 @@ $(B)/chaos: $(call obj,$(CHAOS)) $(ARCHIVES)
 $(B)/releases: $(call obj,tests/load/releases.c tests/lib/app_cvm.c) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
+# A source that begins handshakes without end, and means none.
+$(B)/flood: $(B)/tests/load/flood.o $(B)/libnode.a $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
 # The gate, reading through whatever endpoint a test names.
 $(B)/light-ask: $(B)/tests/lightclient/ask.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
@@ -266,6 +270,12 @@ bench: ## measure: JSON lines on stdout, a table on stderr
 	@deploy/deps.sh >&2
 	@$(MAKE) -s -j2 all $(B)/bench forge-build >&2
 	@tests/bench/run.sh $(B)
+
+.PHONY: flood
+flood: ## measure: bogus handshakes beside warm releases; JSON lines
+	@$(MAKE) -s -j2 all $(B)/bench $(B)/flood forge-build >&2
+	@tests/bench/flood.sh $(B)
+	@SOURCE=127.0.4.0+250 tests/bench/flood.sh $(B)
 
 .PHONY: model
 model: deps ## check the protocol's models with spin
