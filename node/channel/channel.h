@@ -90,6 +90,7 @@ struct channel_limits {
 	unsigned max_sessions; /* authenticated */
 	unsigned max_half_open; /* before authentication, in all */
 	unsigned max_half_open_per_source; /* per remote address */
+	unsigned handshakes_per_source; /* begun in a second; twice at once */
 	unsigned handshake_timeout_ms;
 	unsigned idle_timeout_ms;
 	unsigned max_pending_requests; /* per session, unanswered */
@@ -98,8 +99,8 @@ struct channel_limits {
 void channel_limits_default(struct channel_limits *out);
 
 struct channel_stats {
-	uint64_t accepted, refused_budget, handshake_failed, sessions_open,
-	    half_open, frames_refused;
+	uint64_t accepted, refused_rate, muted, refused_budget,
+	    handshake_failed, sessions_open, half_open, frames_refused;
 	uint64_t refusals[REASON_COUNT]; /* by reason, both phases */
 };
 

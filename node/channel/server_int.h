@@ -11,8 +11,21 @@
 
 #include <nng/nng.h>
 
+#include "common/base/rate.h"
+#include "node/channel/mute.h"
 #include "node/channel/session.h"
 
+/* Accepts that wait at once: what nng does for one connection (a turn of its
+ * poller, of a worker, of our loop) it then does for many. */
+#define ACCEPTS 32
+/* Connections accepted in a second, whoever begins them: a tenth of a core at
+ * most.  The others wait with the kernel, or try again. */
+#define ACCEPTS_PER_S 2000u
+#define ACCEPT_PAUSE_MS 20u
+/* Handshakes begun in a second, whoever begins them: the same once more. */
+#define HANDSHAKES_PER_S 500u
+/* Sources whose handshakes are counted. */
+#define SOURCES 2048u
 #define RECV_CHUNK (16u * 1024)
 /* How long a refused peer may take to read why. */
 #define DRAIN_MS 2000
@@ -43,7 +56,7 @@ struct conn {
 	struct channel_server *server; /* borrows */
 	uint64_t id;
 	uint32_t slot;
-	uint8_t source[17]; /* address family, address (IPv6: its /64) */
+	uint8_t source[17]; /* 4 or 6, address (IPv6: its /64) */
 	enum conn_state state;
 	bool was_open, pumping;
 	nng_stream *stream; /* owns */
@@ -68,12 +81,15 @@ struct channel_server {
 	uv_loop_t *loop; /* borrows */
 	struct channel_server_options o;
 	uv_async_t wake;
-	uv_timer_t tick;
+	uv_timer_t tick, pause; /* pause: until more are accepted */
 	unsigned n_handles; /* open uv handles */
 	uv_mutex_t lock; /* of the inbox */
 	struct inbox_node *first, **last;
 	nng_stream_listener *listener; /* owns */
-	struct inbox_node accept;
+	struct inbox_node accept[ACCEPTS];
+	struct rates *sources; /* owns: handshakes begun, by source */
+	struct mute *mute; /* owns, or NULL: the kernel has no filters */
+	struct rate handshakes, accepts; /* of all of them */
 	uint16_t port;
 	struct server_keys *keys; /* owns, secret */
 	uint8_t s_pub[32];

@@ -767,17 +767,26 @@ struct raw {
 };
 
 static void
-raw_connect(struct raw *r, struct host *h)
+raw_connect_from(struct raw *r, struct host *h, uint32_t address)
 {
 	const struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
+	struct sockaddr_in from = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(address) };
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		.sin_port = htons(channel_server_port(h->server)),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	*r = (struct raw){ .fd = socket(AF_INET, SOCK_STREAM, 0) };
 	cr_assert_geq(r->fd, 0);
+	cr_assert_eq(bind(r->fd, (struct sockaddr *)&from, sizeof from), 0);
 	cr_assert_eq(connect(r->fd, (struct sockaddr *)&a, sizeof a), 0);
 	setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+static void
+raw_connect(struct raw *r, struct host *h)
+{
+	raw_connect_from(r, h, INADDR_LOOPBACK);
 }
 
 static void
@@ -929,6 +938,49 @@ Test(channel, half_open_budgets)
 	cr_assert(raw_ended(&r[2]));
 	for (int i = 0; i < 3; i++)
 		raw_close(&r[i]);
+	host_fini(&h);
+}
+
+/* A source may begin so many handshakes, and then no more for a while; nothing
+ * is read of one more, others are served, and so is this one, later. */
+Test(channel, handshake_rate)
+{
+	const uint32_t rude = INADDR_LOOPBACK + 1;
+	struct host h;
+	struct raw r;
+	uint64_t start = clock_mono_ms(), taken = 0;
+
+	host_init(&h);
+	h.o.limits.handshakes_per_source = 2; /* four at once */
+	host_start(&h);
+	/* The kernel may answer no more after the first that is refused. */
+	while (stats(&h).refused_rate == 0) {
+		uint64_t accepted = stats(&h).accepted;
+
+		raw_connect_from(&r, &h, rude);
+		UNTIL(stats(&h).accepted > accepted);
+		taken = stats(&h).accepted - stats(&h).refused_rate;
+		if (stats(&h).refused_rate > 0)
+			cr_assert(raw_ended(&r));
+		raw_close(&r);
+		UNTIL(stats(&h).half_open == 0);
+		cr_assert_leq(
+		    taken, 4 + 2 * (clock_mono_ms() - start) / 1000 + 1);
+	}
+	cr_assert_geq(taken, 4);
+	cr_assert_eq(stats(&h).refused_budget, 0);
+	cr_assert_eq(h.stub.checks, 0);
+	expect_service(&h);
+	cr_assert_leq(stats(&h).muted, 1);
+	/* Its first try may be dropped: the kernel tries again after 1, 3 s. */
+	do {
+		uint64_t accepted = stats(&h).accepted;
+
+		raw_connect_from(&r, &h, rude);
+		UNTIL(stats(&h).accepted > accepted);
+		taken = stats(&h).half_open;
+		raw_close(&r);
+	} while (taken == 0);
 	host_fini(&h);
 }
 
@@ -1312,6 +1364,9 @@ Test(channel, start_refusals)
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
 	o.listen_url = h.url;
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_IO);
+	o.limits.handshakes_per_source = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
 	o.limits.max_sessions = 0;
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
 	host_fini(&h);
