@@ -80,6 +80,11 @@ struct kmsd_config {
 	enum log_level log_level;
 };
 
+/* kmsd_config_parse reads one YAML document.  ERR_CONFIG: `why` says what is
+ * wrong and where; `*out` is untouched. */
+enum err kmsd_config_parse(
+    struct kmsd_config *out, struct bytes yaml, char why[static YAML_WHY_MAX]);
+/* kmsd_config_load reads the file at `path`. */
 enum err kmsd_config_load(
     struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX]);
 /* kmsd_config_print appends the effective values, one `key: value` a line. */
