@@ -148,7 +148,11 @@ FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
 FUZZ_LIB := $(call obj,$(addprefix fuzz/,mutate.c mutate_msg.c shake.c))
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
+
+# What some targets need beside themselves.
+fuzz_with = $(B)/fuzz/fuzz_$(1) $(B)/fuzzer_$(1): $(call obj,$(2))
+$(eval $(call fuzz_with,service,fuzz/service_world.c))
 
 .PHONY: fuzz fuzz-cover
 S ?= 20
@@ -183,7 +187,8 @@ fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
 	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
+	    $(filter %.a,$^) $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
