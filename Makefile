@@ -146,13 +146,9 @@ $(B)/ctime $(B)/wiped:
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
-FUZZ_LIB := $(call obj,$(addprefix fuzz/,mutate.c mutate_msg.c shake.c))
+FUZZ_LIB := $(call obj,$(sort $(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c))))
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
-
-# What some targets need beside themselves.
-fuzz_with = $(B)/fuzz/fuzz_$(1) $(B)/fuzzer_$(1): $(call obj,$(2))
-$(eval $(call fuzz_with,service,fuzz/service_world.c))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .PHONY: fuzz fuzz-cover
 S ?= 20
@@ -161,6 +157,7 @@ fuzz: ## fuzz every target for S seconds (T=name for one); a table at the end
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
 	@fuzz/run.sh $(S) $(FUZZ_NAMES)
+
 .PHONY: fuzz-afl
 fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
 	@command -v afl-clang-fast >/dev/null || \
@@ -168,8 +165,9 @@ fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
 	@AFL_QUIET=1 AFL_DONT_OPTIMIZE=1 $(MAKE) --no-print-directory -s -j2 \
 	    CC=afl-clang-fast B=build/afl SAN=1 $(FUZZ_NAMES:%=build/afl/afl_%)
 	@fuzz/afl.sh $(S) $(FUZZ_NAMES)
-$(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(ARCHIVES)
+$(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(FUZZ_LIB) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # Bug N of fuzz/proof.sh, in T: the one file that has it is compiled anew and
 # linked in front of the archives.
 .PHONY: fuzz-proof
@@ -177,18 +175,18 @@ fuzz-proof: ## do the fuzzers find bugs put in on purpose? (N=n for one)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $$(fuzz/proof.sh targets $(N) | sed 's,^,build/fuzz/fuzzer_,')
 	@fuzz/proof.sh run $(N)
-build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(ARCHIVES)
+build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(FUZZ_LIB) $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DPLANT=$(N) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
 	    -o $@ $^ $(LDLIBS)
+
 COVERED ?= common node kms
 fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
 	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
 	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
-	    $(filter %.a,$^) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
