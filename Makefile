@@ -83,7 +83,7 @@ $(B)/%.o: %.c | $(GEN_H)
 $(B)/libcommon.a: $(call obj,$(COMMON)) $(GEN_O)
 $(B)/libnode.a: $(call obj,$(NODE))
 $(B)/libkms.a: $(call obj,$(KMS))
-$(ARCHIVES):
+$(ARCHIVES) $(B)/libfuzzing.a:
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar crs $@ $^
@@ -146,8 +146,10 @@ $(B)/ctime $(B)/wiped:
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
-FUZZ_LIB := $(call obj,$(sort $(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c))))
-$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB) $(ARCHIVES)
+# What targets share, and the worlds of cluster nodes that some run in.
+$(B)/libfuzzing.a: $(call obj,$(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c)) $(WORLD))
+FUZZ_LIB := $(B)/libfuzzing.a $(ARCHIVES)
+$(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .PHONY: fuzz fuzz-cover
@@ -165,7 +167,7 @@ fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
 	@AFL_QUIET=1 AFL_DONT_OPTIMIZE=1 $(MAKE) --no-print-directory -s -j2 \
 	    CC=afl-clang-fast B=build/afl SAN=1 $(FUZZ_NAMES:%=build/afl/afl_%)
 	@fuzz/afl.sh $(S) $(FUZZ_NAMES)
-$(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(FUZZ_LIB) $(ARCHIVES)
+$(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Bug N of fuzz/proof.sh, in T: the one file that has it is compiled anew and
@@ -175,7 +177,7 @@ fuzz-proof: ## do the fuzzers find bugs put in on purpose? (N=n for one)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $$(fuzz/proof.sh targets $(N) | sed 's,^,build/fuzz/fuzzer_,')
 	@fuzz/proof.sh run $(N)
-build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(FUZZ_LIB) $(ARCHIVES)
+build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DPLANT=$(N) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
 	    -o $@ $^ $(LDLIBS)
@@ -185,7 +187,7 @@ fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
 	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
 	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
-$(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB) $(ARCHIVES)
+$(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench

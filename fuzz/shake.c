@@ -132,7 +132,7 @@ void
 shake_new(struct session *pair[static 2], enum channel_role dialler, bool open)
 {
 	static struct session *done[4][2];
-	unsigned kind = 2 * (dialler == CHANNEL_APP) + open;
+	unsigned kind = (dialler == CHANNEL_APP ? 2u : 0u) + (open ? 1u : 0u);
 	struct session **from = done[kind];
 
 	if (from[0] == NULL) {
