@@ -146,8 +146,9 @@ $(B)/ctime $(B)/wiped:
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
-# What targets share, and the worlds of cluster nodes that some run in.
-$(B)/libfuzzing.a: $(call obj,$(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c)) $(WORLD))
+# What targets share, and the worlds of tests that some run in.
+FUZZING_C := $(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c))
+$(B)/libfuzzing.a: $(call obj,$(FUZZING_C) $(WORLD) $(TEST_LIB))
 FUZZ_LIB := $(B)/libfuzzing.a $(ARCHIVES)
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
