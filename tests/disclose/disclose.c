@@ -2,12 +2,14 @@
  *
  * Linked with --wrap into a kmsd of the tests alone (kmsd-disclose): every
  * root, wrapping key and app key that this process makes is appended, in hex, to the file
- * that KMS_DISCLOSE_FILE names.  The real programs have no such hook. */
+ * that KMS_DISCLOSE_FILE names; and, if KMS_DISCLOSE_CHANNEL_FILE names one,
+ * the traffic keys of every session to that.  The real programs have no such hook. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/hex.h"
 #include "kms/keys/wrap.h"
+#include "node/channel/noise.h"
 
 enum err __real_epoch_roots_generate(struct epoch_roots **out, uint64_t number);
 enum err __wrap_epoch_roots_generate(struct epoch_roots **out, uint64_t number);
@@ -18,10 +20,14 @@ enum err __wrap_keys_app(struct app_keys *out, struct epoch_roots *r,
 void __real_wrap_key_generate(struct wrap_key *out);
 void __wrap_wrap_key_generate(struct wrap_key *out);
 
+void __real_noise_split(
+    struct noise *ns, struct noise_cipher *send, struct noise_cipher *recv);
+void __wrap_noise_split(
+    struct noise *ns, struct noise_cipher *send, struct noise_cipher *recv);
+
 static void
-disclose(const char *name, const uint8_t key[static 32])
+disclose_to(const char *path, const char *name, const uint8_t key[static 32])
 {
-	const char *path = getenv("KMS_DISCLOSE_FILE");
 	FILE *f = path != NULL ? fopen(path, "a") : NULL;
 	char hex[65];
 
@@ -29,6 +35,12 @@ disclose(const char *name, const uint8_t key[static 32])
 		abort();
 	(void)fprintf(f, "%s %s\n", name, hex_encode(hex, key, 32));
 	(void)fclose(f);
+}
+
+static void
+disclose(const char *name, const uint8_t key[static 32])
+{
+	disclose_to(getenv("KMS_DISCLOSE_FILE"), name, key);
 }
 
 enum err
@@ -59,6 +71,21 @@ __wrap_keys_app(struct app_keys *out, struct epoch_roots *r,
 			disclose("app_replica", out->replica.b);
 	}
 	return e;
+}
+
+/* For `kmsctl wire dump --keys`, not for what searches for keys: these are not
+ * kept secret for long. */
+void
+__wrap_noise_split(
+    struct noise *ns, struct noise_cipher *send, struct noise_cipher *recv)
+{
+	const char *path = getenv("KMS_DISCLOSE_CHANNEL_FILE");
+
+	__real_noise_split(ns, send, recv);
+	if (path == NULL)
+		return;
+	disclose_to(path, "channel_key", send->k);
+	disclose_to(path, "channel_key", recv->k);
 }
 
 void
