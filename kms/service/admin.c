@@ -255,6 +255,12 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		    : -1,
 		.sessions = cs->sessions_open,
 		.half_open = cs->half_open,
+		.connections = cs->accepted,
+		.handshakes_failed = cs->handshake_failed,
+		.closed_rate = cs->refused_rate,
+		.closed_budget = cs->refused_budget,
+		.muted = cs->muted,
+		.log_suppressed = log_suppressed(),
 		.records = ledger_audit_count(ledger),
 		.epochs = ledger_n_epochs(ledger),
 		.channel_refusals = cs->refusals,
@@ -281,6 +287,7 @@ publish(struct admin *a)
 	struct buf status = { 0 }, metrics = { 0 }, genesis = { 0 };
 	struct channel_stats cs;
 
+	log_tick();
 	channel_server_stats(a->o.server, &cs);
 	auditpage_update(a->audit, core_ledger(cluster_core(a->o.cluster)));
 	if (!a->working)
