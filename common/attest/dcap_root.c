@@ -4,12 +4,14 @@
 
 #include "common/attest/dcap_root.h"
 #include "common/attest/intelroot.h"
+#include "common/base/memfail.h"
 #include "common/crypto/hash.h"
 
 enum err
 dcap_root_new(struct dcap_root **out, struct bytes der)
 {
 	struct dcap_root *r = calloc(1, sizeof *r);
+	uint64_t before = memfail_count();
 	enum err e = ERR_NOMEM;
 
 	if (r == NULL || (e = buf_set(&r->der, der.p, der.len)) != ERR_OK)
@@ -28,7 +30,7 @@ dcap_root_new(struct dcap_root **out, struct bytes der)
 	e = ERR_OK;
 done:
 	dcap_root_free(r);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err

@@ -11,6 +11,7 @@
 #include <openssl/param_build.h>
 
 #include "common/base/ct.h"
+#include "common/base/memfail.h"
 #include "common/base/secret.h"
 #include "common/crypto/p256.h"
 
@@ -191,11 +192,12 @@ p256_evp_secret(const struct p256_secret *s)
 enum err
 p256_pub_check(const struct p256_pub *pub)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *k = p256_evp_public(pub);
 	enum err e = k != NULL ? ERR_OK : ERR_MALFORMED;
 
 	EVP_PKEY_free(k);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -242,6 +244,7 @@ enum err
 p256_sign_der(uint8_t out[static 80], size_t *out_len,
     const struct p256_secret *s, const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_secret(s);
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	size_t n = 80;
@@ -258,7 +261,7 @@ p256_sign_der(uint8_t out[static 80], size_t *out_len,
 	EVP_MD_CTX_free(c);
 	EVP_PKEY_free(key);
 	secret_wipe_stack();
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -285,6 +288,7 @@ enum err
 p256_verify_der_evp(EVP_PKEY *key, const uint8_t *sig, size_t sig_len,
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	enum err e = ERR_AUTH;
 
@@ -293,7 +297,7 @@ p256_verify_der_evp(EVP_PKEY *key, const uint8_t *sig, size_t sig_len,
 	    EVP_DigestVerify(c, sig, sig_len, msg, len) == 1)
 		e = ERR_OK;
 	EVP_MD_CTX_free(c);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -325,24 +329,26 @@ enum err
 p256_verify_raw(const struct p256_pub *pub, const uint8_t sig[static 64],
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_public(pub);
 	enum err e = ERR_MALFORMED;
 
 	if (key != NULL)
 		e = p256_verify_raw_evp(key, sig, msg, len);
 	EVP_PKEY_free(key);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
 p256_verify_der(const struct p256_pub *pub, const uint8_t *sig, size_t sig_len,
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_public(pub);
 	enum err e = ERR_MALFORMED;
 
 	if (key != NULL)
 		e = p256_verify_der_evp(key, sig, sig_len, msg, len);
 	EVP_PKEY_free(key);
-	return e;
+	return memfail_err(before, e);
 }

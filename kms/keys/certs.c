@@ -7,6 +7,7 @@
 
 #include "common/attest/certmake.h"
 #include "common/base/ct.h"
+#include "common/base/memfail.h"
 #include "common/crypto/hash.h"
 #include "kms/keys/certs.h"
 
@@ -260,10 +261,11 @@ certs_app(struct buf chain[static 3], struct epoch_roots *r,
 	EVP_PKEY *root_key = NULL, *ca_key = NULL;
 	X509 *cert[3] = { 0 };
 	struct buf der[3] = { 0 };
+	uint64_t before = memfail_count();
 	enum err e;
 
 	if (!request_ok(rq))
-		return ERR_MALFORMED;
+		return memfail_err(before, ERR_MALFORMED);
 	if ((e = make_root(&cert[2], &root_key, r)) != ERR_OK ||
 	    (e = make_app_ca(&cert[1], &ca_key, r, app_id, rq->not_after,
 		 cert[2], root_key)) != ERR_OK ||
@@ -284,7 +286,7 @@ done:
 	}
 	EVP_PKEY_free(root_key);
 	EVP_PKEY_free(ca_key);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
