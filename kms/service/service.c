@@ -240,10 +240,12 @@ conclude(struct job *j)
 		buf_wipe(&j->reply);
 		if (msg_error_pack(&j->reply, j->request->id, j->why.code,
 			told(&j->why)) != ERR_OK)
-			j->reply.len = 0;
+			/* Nobody may wait for an answer that does not come. */
+			channel_server_drop(s->server, j->conn, j->why.code);
 	}
 	log_job(j, r, us);
-	if (channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
+	if (j->reply.len > 0 &&
+	    channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
 		ERR_OK &&
 	    for_links(r))
 		/* It closed while the chain was asked. */
@@ -339,6 +341,8 @@ refuse_now(struct service *s, const struct channel_caller *who, uint64_t id,
 	atomic_fetch_add(&s->o.metrics->refusals[why->code], 1);
 	if (msg_error_pack(&b, id, why->code, NULL) == ERR_OK)
 		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
+	else /* nobody may wait for an answer that does not come */
+		channel_server_drop(s->server, who->conn, why->code);
 	buf_fini(&b);
 }
 
@@ -392,9 +396,11 @@ service_on_request(
 	const struct rule *r;
 	KmsRequest *m = NULL;
 	struct job *j;
+	enum err e;
 
-	if (msg_request_parse(&m, request) != ERR_OK) {
-		channel_server_drop(s->server, who->conn, REASON_REQUEST);
+	if ((e = msg_request_parse(&m, request)) != ERR_OK) {
+		channel_server_drop(s->server, who->conn,
+		    e == ERR_NOMEM ? REASON_BUSY : REASON_REQUEST);
 		return;
 	}
 	r = find_rule(m->body_case);

@@ -128,7 +128,8 @@ enum err channel_server_start(struct channel_server **out, uv_loop_t *loop,
 uint16_t channel_server_port(const struct channel_server *s);
 
 /* channel_server_reply answers the oldest unanswered request of `conn`.
- * ERR_NOTFOUND if the connection is gone: nothing else happens. */
+ * ERR_NOTFOUND if the connection is gone: nothing else happens.  After any
+ * other error but ERR_PHASE (there is no such request) it is on its way out. */
 enum err channel_server_reply(
     struct channel_server *s, uint64_t conn, struct bytes reply);
 /* channel_server_drop tells the peer the reason, if it can, and closes. */

@@ -484,8 +484,12 @@ conn_reply(struct conn *c, struct bytes reply)
 	if (c->pending == 0)
 		return ERR_PHASE;
 	e = session_reply(c->session, &c->out, reply, clock_mono_ms());
-	if (e != ERR_OK)
+	if (e != ERR_OK) {
+		/* The next answer would be taken for this one. */
+		refuse_with(c, REASON_INTERNAL, err_text(e));
+		conn_pump(c);
 		return e;
+	}
 	c->pending--;
 	c->active_ms = clock_mono_ms();
 	conn_pump(c);
