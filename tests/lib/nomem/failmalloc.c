@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,8 +10,6 @@
 #include <unistd.h>
 
 #include <curl/curl.h>
-#include <jansson.h>
-#include <openssl/crypto.h>
 #include <raft.h>
 #include <sodium.h>
 #include <uv.h>
@@ -55,12 +54,21 @@ static char gone;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct held held[HELD_MAX]; /* open addressing, under `lock` */
 static unsigned mark; /* 0: not counting */
+static bool tracing;
 static unsigned n_held; /* of this mark */
 static unsigned n_places; /* used or gone */
+
+/* Of those that were counted (failmalloc_next): whether the n-th came from
+ * where none before it did. */
+#define KNOWN_MAX (1u << 16)
+static bool is_new[KNOWN_MAX];
+static uint64_t seen[2 * KNOWN_MAX]; /* open addressing */
+static atomic_uint n_known;
 
 static atomic_bool armed;
 static enum failmalloc_scope scope;
 static enum failmalloc_mode mode;
+static enum failmalloc_places learning;
 static unsigned target;
 static pthread_t owner;
 static atomic_uint count;
@@ -80,6 +88,52 @@ trace_take(struct trace *t)
 	inside = false;
 }
 
+/* Of this program, not of a library. */
+extern const char __executable_start[], etext[];
+
+static bool
+is_ours(const void *at)
+{
+	return (const char *)at >= __executable_start &&
+	    (const char *)at < etext;
+}
+
+/* The stack that asks, without this file's own frames. */
+static bool
+is_new_place(void)
+{
+	struct trace t;
+	uint64_t h = 14695981039346656037u; /* FNV-1a */
+
+	trace_take(&t);
+	for (int i = 3; i < t.n; i++)
+		if (learning == FAILMALLOC_EVERY || is_ours(t.at[i]) ||
+		    (i + 1 < t.n && is_ours(t.at[i + 1])))
+			h = (h ^ (uintptr_t)t.at[i]) * 1099511628211u;
+	h |= 1;
+	for (size_t i = h >> 20;; i++) {
+		uint64_t *s = &seen[i % (2 * KNOWN_MAX)];
+
+		if (*s == h)
+			return false;
+		if (*s != 0)
+			continue;
+		*s = h;
+		return true;
+	}
+}
+
+static void
+learn(unsigned n)
+{
+	if (n > KNOWN_MAX)
+		return;
+	pthread_mutex_lock(&lock);
+	is_new[n - 1] = is_new_place();
+	pthread_mutex_unlock(&lock);
+	atomic_store(&n_known, n);
+}
+
 static bool
 fails(void)
 {
@@ -90,12 +144,34 @@ fails(void)
 		!pthread_equal(owner, pthread_self())))
 		return false;
 	n = atomic_fetch_add(&count, 1) + 1;
+	if (target == 0 && learning != FAILMALLOC_NONE)
+		learn(n);
 	if (target == 0 || n < target || (mode == FAILMALLOC_ONE && n > target))
 		return false;
 	if (n == target)
 		trace_take(&where);
 	atomic_store(&hit, true);
 	return true;
+}
+
+void
+failmalloc_learn(enum failmalloc_places places)
+{
+	learning = places;
+	if (places == FAILMALLOC_NONE)
+		return;
+	memset(seen, 0, sizeof seen);
+	atomic_store(&n_known, 0);
+}
+
+unsigned
+failmalloc_next(unsigned n)
+{
+	unsigned known = atomic_load(&n_known);
+
+	while (n <= known && !is_new[n - 1])
+		n++;
+	return n;
 }
 
 void
@@ -151,12 +227,13 @@ find(void *p, bool place)
 static void *
 note(void *p, size_t len)
 {
+	struct trace t = { .n = 0 };
 	struct held *h;
-	struct trace t;
 
 	if (p == NULL || mark == 0 || inside)
 		return p;
-	trace_take(&t);
+	if (tracing)
+		trace_take(&t);
 	pthread_mutex_lock(&lock);
 	if (n_places > HELD_MAX * 3 / 4)
 		abort(); /* a test that allocates too much for this table */
@@ -183,11 +260,29 @@ forget(void *p)
 	pthread_mutex_unlock(&lock);
 }
 
+/* What OpenSSL fetches from its providers it keeps, or loses when that fails
+ * half-way: it is no object of ours that nobody freed. */
+static bool
+is_fetched(const struct trace *t)
+{
+	Dl_info d;
+	size_t n;
+
+	for (int i = 0; i < t->n; i++)
+		if (dladdr(t->at[i], &d) != 0 && d.dli_sname != NULL &&
+		    (n = strlen(d.dli_sname)) > 6 &&
+		    strncmp(d.dli_sname, "EVP_", 4) == 0 &&
+		    strcmp(d.dli_sname + n - 6, "_fetch") == 0)
+			return true;
+	return false;
+}
+
 void
-failmalloc_mark(void)
+failmalloc_mark(bool trace)
 {
 	pthread_mutex_lock(&lock);
 	mark++;
+	tracing = trace;
 	memset(held, 0, sizeof held);
 	n_held = n_places = 0;
 	pthread_mutex_unlock(&lock);
@@ -196,7 +291,21 @@ failmalloc_mark(void)
 unsigned
 failmalloc_held(void)
 {
-	return n_held;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&lock);
+	for (unsigned i = 0; n_held > 0 && i < HELD_MAX; i++) {
+		if (held[i].p == NULL || held[i].p == GONE)
+			continue;
+		if (is_fetched(&held[i].from)) {
+			held[i].p = GONE;
+			n_held--;
+		} else {
+			n++;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 static void
@@ -285,31 +394,6 @@ __wrap_sodium_free(void *p)
 /* ---- libraries that ask us ---- */
 
 static void *
-ssl_malloc(size_t len, const char *file, int line)
-{
-	(void)file, (void)line;
-	return len == 0 ? NULL : __wrap_malloc(len);
-}
-
-static void *
-ssl_realloc(void *p, size_t len, const char *file, int line)
-{
-	(void)file, (void)line;
-	if (len == 0) {
-		__wrap_free(p);
-		return NULL;
-	}
-	return __wrap_realloc(p, len);
-}
-
-static void
-ssl_free(void *p, const char *file, int line)
-{
-	(void)file, (void)line;
-	__wrap_free(p);
-}
-
-static void *
 raft_malloc_hook(void *data, size_t len)
 {
 	(void)data;
@@ -360,7 +444,7 @@ died(int sig)
 	(void)raise(sig);
 }
 
-__attribute__((constructor(101))) static void
+__attribute__((constructor(102))) static void
 hooks(void)
 {
 	static struct raft_heap heap = { NULL, raft_malloc_hook, raft_free_hook,
@@ -369,8 +453,8 @@ hooks(void)
 	void *warm[2];
 
 	(void)backtrace(warm, 2);
-	if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1 ||
-	    curl_global_init_mem(CURL_GLOBAL_DEFAULT, __wrap_malloc,
+	/* OpenSSL's and jansson's come through common/base/memfail.c. */
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, __wrap_malloc,
 		__wrap_free, __wrap_realloc, __wrap_strdup,
 		__wrap_calloc) != CURLE_OK ||
 	    uv_replace_allocator(__wrap_malloc, __wrap_realloc, __wrap_calloc,
@@ -378,7 +462,6 @@ hooks(void)
 		fputs("failmalloc: a hook is refused\n", stderr);
 		abort();
 	}
-	json_set_alloc_funcs(__wrap_malloc, __wrap_free);
 	raft_heap_set(&heap);
 #ifndef __SANITIZE_ADDRESS__
 	(void)signal(SIGSEGV, died);

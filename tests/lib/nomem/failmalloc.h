@@ -31,6 +31,18 @@ unsigned failmalloc_disarm(void);
 /* Whether one has failed since it was armed. */
 bool failmalloc_hit(void);
 
+/* The same stack asks many times in a loop; once is enough.  While it learns,
+ * an operation that is armed with n = 0 tells failmalloc_next where to go on:
+ * the first of n, n + 1, ... that comes from a stack which none before it had,
+ * or one more than there were. */
+enum failmalloc_places {
+	FAILMALLOC_NONE, /* it does not learn */
+	FAILMALLOC_EVERY, /* stack */
+	FAILMALLOC_OURS, /* of our own code, and the call into a library */
+};
+void failmalloc_learn(enum failmalloc_places places);
+unsigned failmalloc_next(unsigned n);
+
 /* A fixture that runs inside the operation is not to fail: the calling
  * thread's allocations do not count while it is exempt.  It nests. */
 void failmalloc_exempt(bool on);
@@ -38,8 +50,10 @@ void failmalloc_exempt(bool on);
 /* ---- leaks ---- */
 
 /* failmalloc_mark begins a count of blocks; failmalloc_held is how many that
- * were allocated since then, by any thread, have not been freed. */
-void failmalloc_mark(void);
+ * were allocated since then, by any thread, have not been freed.  `trace`:
+ * where they come from is noted, which is slow; then what OpenSSL fetches from
+ * its providers, and keeps or loses, does not count. */
+void failmalloc_mark(bool trace);
 unsigned failmalloc_held(void);
 
 /* Where the failed allocation was asked for, and up to `max` of the blocks

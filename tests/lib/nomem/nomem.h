@@ -11,7 +11,8 @@
  *	fini     frees everything
  *
  * Then nothing that was allocated since setup is held.  That goes on with
- * n = 1, 2, ... until the operation asks for fewer than n.  An error that is
+ * n = 1, 2, ... until the operation asks for fewer than n, but for those that
+ * come from the very stack of one before.  An error that is
  * not ERR_NOMEM must be in `also`, and the test says why. */
 #ifndef TESTS_LIB_NOMEM_NOMEM_H
 #define TESTS_LIB_NOMEM_NOMEM_H
@@ -27,7 +28,7 @@ struct nomem_op {
 	void (*fini)(void *arg);
 	unsigned also; /* bits 1 << ERR_... */
 	bool once; /* no second run: the operation ends its object */
-	unsigned stride; /* 0: every n; else the distance of those tried */
+	bool sparse; /* one for each call into a library: what is slow */
 	enum failmalloc_scope scope;
 };
 
