@@ -72,11 +72,14 @@ wrap_open(struct epoch_roots **out, const struct wrap_key *k,
 	CT_PUBLIC(rc); /* The caller is told. */
 	if (rc != 0)
 		return e;
-	if (epoch_roots_import(&r, pub->number, plain, plain + 32) == ERR_OK) {
+	e = epoch_roots_import(&r, pub->number, plain, plain + 32);
+	if (e == ERR_OK) {
 		epoch_roots_public(r, &got);
-		if (memcmp(&got.k256, &pub->k256, sizeof got.k256) == 0 &&
-		    memcmp(&got.ca, &pub->ca, sizeof got.ca) == 0)
-			e = ERR_OK;
+		if (memcmp(&got.k256, &pub->k256, sizeof got.k256) != 0 ||
+		    memcmp(&got.ca, &pub->ca, sizeof got.ca) != 0)
+			e = ERR_AUTH;
+	} else if (e != ERR_NOMEM) {
+		e = ERR_AUTH;
 	}
 	secret_wipe(plain, sizeof plain);
 	if (e == ERR_OK)

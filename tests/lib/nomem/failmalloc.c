@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <curl/curl.h>
+#include <openssl/evp.h>
 #include <raft.h>
 #include <sodium.h>
 #include <uv.h>
@@ -98,7 +99,7 @@ is_ours(const void *at)
 	    (const char *)at < etext;
 }
 
-/* The stack that asks, without this file's own frames. */
+/* Of the stack that asks, by the hash of its return addresses. */
 static bool
 is_new_place(void)
 {
@@ -106,7 +107,7 @@ is_new_place(void)
 	uint64_t h = 14695981039346656037u; /* FNV-1a */
 
 	trace_take(&t);
-	for (int i = 3; i < t.n; i++)
+	for (int i = 0; i < t.n; i++)
 		if (learning == FAILMALLOC_EVERY || is_ours(t.at[i]) ||
 		    (i + 1 < t.n && is_ours(t.at[i + 1])))
 			h = (h ^ (uintptr_t)t.at[i]) * 1099511628211u;
@@ -224,12 +225,17 @@ find(void *p, bool place)
 	return h->p == p || place ? h : NULL;
 }
 
+static void learn_fetch(void);
+static bool fetching;
+
 static void *
 note(void *p, size_t len)
 {
 	struct trace t = { .n = 0 };
 	struct held *h;
 
+	if (fetching && !inside)
+		learn_fetch();
 	if (p == NULL || mark == 0 || inside)
 		return p;
 	if (tracing)
@@ -261,20 +267,55 @@ forget(void *p)
 }
 
 /* What OpenSSL fetches from its providers it keeps, or loses when that fails
- * half-way: it is no object of ours that nobody freed. */
+ * half-way: it is no object of ours that nobody freed.  Its own calls fetch
+ * by a function without a name, which is known by the addresses that are seen
+ * in the first fetch of this process. */
+#define FETCH_MAX 64
+static void *fetch_at[FETCH_MAX];
+static unsigned n_fetch_at;
+
 static bool
 is_fetched(const struct trace *t)
 {
-	Dl_info d;
-	size_t n;
-
 	for (int i = 0; i < t->n; i++)
-		if (dladdr(t->at[i], &d) != 0 && d.dli_sname != NULL &&
-		    (n = strlen(d.dli_sname)) > 6 &&
-		    strncmp(d.dli_sname, "EVP_", 4) == 0 &&
-		    strcmp(d.dli_sname + n - 6, "_fetch") == 0)
-			return true;
+		for (unsigned k = 0; k < n_fetch_at; k++)
+			if (fetch_at[k] == t->at[i])
+				return true;
 	return false;
+}
+
+static void
+add_fetch(void *at)
+{
+	for (unsigned k = 0; k < n_fetch_at; k++)
+		if (fetch_at[k] == at)
+			return;
+	if (n_fetch_at < FETCH_MAX && !is_ours(at))
+		fetch_at[n_fetch_at++] = at;
+}
+
+/* The two frames above the call with a name. */
+static void
+learn_fetch(void)
+{
+	struct trace t;
+	Dl_info d;
+
+	trace_take(&t);
+	for (int i = 2; i < t.n; i++)
+		if (dladdr(t.at[i], &d) != 0 && d.dli_sname != NULL &&
+		    strcmp(d.dli_sname, "EVP_SIGNATURE_fetch") == 0) {
+			add_fetch(t.at[i - 1]);
+			add_fetch(t.at[i - 2]);
+		}
+}
+
+static void
+fetch_once(void)
+{
+	fetching = true;
+	EVP_SIGNATURE_free(EVP_SIGNATURE_fetch(NULL, "ECDSA", NULL));
+	fetching = false;
 }
 
 void
@@ -453,6 +494,7 @@ hooks(void)
 	void *warm[2];
 
 	(void)backtrace(warm, 2);
+	fetch_once();
 	/* OpenSSL's and jansson's come through common/base/memfail.c. */
 	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, __wrap_malloc,
 		__wrap_free, __wrap_realloc, __wrap_strdup,
