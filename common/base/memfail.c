@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include <jansson.h>
 #include <openssl/crypto.h>
@@ -18,6 +19,24 @@ void *
 memfail_malloc(size_t len)
 {
 	return got(malloc(len));
+}
+
+void *
+memfail_calloc(size_t n, size_t len)
+{
+	return got(calloc(n, len));
+}
+
+void *
+memfail_realloc(void *p, size_t len)
+{
+	return got(realloc(p, len));
+}
+
+char *
+memfail_strdup(const char *s)
+{
+	return got(strdup(s));
 }
 
 static void *

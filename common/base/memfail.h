@@ -4,8 +4,8 @@
  * could not be checked looks like a wrong one, and whoever showed it is turned
  * away for good.  jansson's parser even goes on when the text of a token could
  * not grow, and returns it without a character.  Both libraries' allocations
- * come through here, and each thread counts those of its own that failed; so
- * do buf.c, and what is asked for deep inside a verification:
+ * come through here, and libcurl's (fetch.c); each thread counts those of its
+ * own that failed, and those of buf.c and of a few deep inside a verification:
  *
  *	uint64_t before = memfail_count();
  *	... e = ERR_AUTH; ...
@@ -28,7 +28,10 @@ enum err memfail_note(void);
 /* ERR_NOMEM for an error behind which one has failed since `before`. */
 enum err memfail_err(uint64_t before, enum err e);
 
-/* malloc, counted: for who gives jansson another free (json.h). */
+/* The C library's, counted: for libraries that take them. */
 void *memfail_malloc(size_t len);
+void *memfail_calloc(size_t n, size_t len);
+void *memfail_realloc(void *p, size_t len);
+char *memfail_strdup(const char *s);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 
+#include "common/base/memfail.h"
 #include "common/net/fetch.h"
 
 /* Issuer chains come in headers: two certificates, percent-encoded, are
@@ -55,7 +56,8 @@ on_header(char *p, size_t size, size_t n, void *cookie)
 static void
 global_init(void)
 {
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	(void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, memfail_malloc, free,
+	    memfail_realloc, memfail_strdup, memfail_calloc);
 }
 
 #define SET(opt, v) \
@@ -189,11 +191,13 @@ fetch_all(struct fetch_reply *reply, const struct fetch_request *rq, size_t n)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct transfer *t = NULL;
 	CURLM *multi = NULL;
+	uint64_t before;
 	enum err e;
 
 	(void)pthread_once(&once, global_init);
 	for (size_t i = 0; i < n; i++)
 		reply[i] = (struct fetch_reply){ .err = ERR_IO };
+	before = memfail_count();
 	t = calloc(n + 1, sizeof *t);
 	multi = curl_multi_init();
 	if (t == NULL || multi == NULL) {
@@ -220,6 +224,10 @@ fetch_all(struct fetch_reply *reply, const struct fetch_request *rq, size_t n)
 		if (t[i].added)
 			reply[i].err = e != ERR_OK ? e : ERR_TIMEOUT;
 	collect(multi);
+	/* Where libcurl finds no memory it says this and that: no server is
+	 * silent for it. */
+	for (size_t i = 0; i < n; i++)
+		reply[i].err = memfail_err(before, reply[i].err);
 done:
 	for (size_t i = 0; t != NULL && i < n; i++) {
 		if (t[i].added)
