@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <execinfo.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
 #include <openssl/evp.h>
 #include <raft.h>
 #include <sodium.h>
@@ -44,7 +42,7 @@ struct trace {
 };
 
 struct held {
-	void *p; /* NULL: free place; GONE: was one */
+	void *p; /* NULL: free place; GONE: was one, of this mark */
 	size_t len;
 	unsigned mark;
 	struct trace from;
@@ -209,6 +207,7 @@ failmalloc_exempt(bool on)
 
 /* ---- what is held ---- */
 
+/* Places of before the mark are free. */
 static struct held *
 find(void *p, bool place)
 {
@@ -217,12 +216,11 @@ find(void *p, bool place)
 
 	for (;; i++) {
 		h = &held[i % HELD_MAX];
-		if (h->p == p || h->p == NULL)
-			break;
-		if (place && h->p == GONE)
-			break;
+		if (h->p == NULL || h->mark != mark)
+			return place ? h : NULL;
+		if (h->p == p || (place && h->p == GONE))
+			return h;
 	}
-	return h->p == p || place ? h : NULL;
 }
 
 static void learn_fetch(void);
@@ -244,11 +242,17 @@ note(void *p, size_t len)
 	if (n_places > HELD_MAX * 3 / 4)
 		abort(); /* a test that allocates too much for this table */
 	h = find(p, true);
-	n_places += h->p == NULL;
+	n_places += h->p == NULL || h->mark != mark;
 	*h = (struct held){ .p = p, .len = len, .mark = mark, .from = t };
 	n_held++;
 	pthread_mutex_unlock(&lock);
 	return p;
+}
+
+static bool
+is_held(const struct held *h)
+{
+	return h->p != NULL && h->p != GONE && h->mark == mark;
 }
 
 static void
@@ -294,17 +298,16 @@ add_fetch(void *at)
 		fetch_at[n_fetch_at++] = at;
 }
 
-/* The two frames above the call with a name. */
+/* The two frames above the call with a name, which is a short one. */
 static void
 learn_fetch(void)
 {
+	uintptr_t f = (uintptr_t)EVP_SIGNATURE_fetch;
 	struct trace t;
-	Dl_info d;
 
 	trace_take(&t);
 	for (int i = 2; i < t.n; i++)
-		if (dladdr(t.at[i], &d) != 0 && d.dli_sname != NULL &&
-		    strcmp(d.dli_sname, "EVP_SIGNATURE_fetch") == 0) {
+		if ((uintptr_t)t.at[i] > f && (uintptr_t)t.at[i] < f + 0x60) {
 			add_fetch(t.at[i - 1]);
 			add_fetch(t.at[i - 2]);
 		}
@@ -324,7 +327,6 @@ failmalloc_mark(bool trace)
 	pthread_mutex_lock(&lock);
 	mark++;
 	tracing = trace;
-	memset(held, 0, sizeof held);
 	n_held = n_places = 0;
 	pthread_mutex_unlock(&lock);
 }
@@ -336,7 +338,7 @@ failmalloc_held(void)
 
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; n_held > 0 && i < HELD_MAX; i++) {
-		if (held[i].p == NULL || held[i].p == GONE)
+		if (!is_held(&held[i]))
 			continue;
 		if (is_fetched(&held[i].from)) {
 			held[i].p = GONE;
@@ -363,7 +365,7 @@ failmalloc_say(const char *what, unsigned max)
 	    atomic_load(&count), where.n > 0 ? ", at" : "? none did");
 	trace_say(&where);
 	for (unsigned i = 0; i < HELD_MAX && max > 0; i++)
-		if (held[i].p != NULL && held[i].p != GONE) {
+		if (is_held(&held[i])) {
 			fprintf(stderr, "%s: %zu bytes are held, from\n", what,
 			    held[i].len);
 			trace_say(&held[i].from);
@@ -495,11 +497,9 @@ hooks(void)
 
 	(void)backtrace(warm, 2);
 	fetch_once();
-	/* OpenSSL's and jansson's come through common/base/memfail.c. */
-	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, __wrap_malloc,
-		__wrap_free, __wrap_realloc, __wrap_strdup,
-		__wrap_calloc) != CURLE_OK ||
-	    uv_replace_allocator(__wrap_malloc, __wrap_realloc, __wrap_calloc,
+	/* OpenSSL's, jansson's and libcurl's come through
+	 * common/base/memfail.c. */
+	if (uv_replace_allocator(__wrap_malloc, __wrap_realloc, __wrap_calloc,
 		__wrap_free) != 0) {
 		fputs("failmalloc: a hook is refused\n", stderr);
 		abort();
