@@ -1334,7 +1334,7 @@ Test(channel, gone_during_check)
 	pthread_t dialler;
 
 	host_init(&h);
-	h.o.limits.handshake_timeout_ms = 100;
+	h.o.limits.handshake_timeout_ms = 1000;
 	host_start(&h);
 	h.stub.hold = true;
 	cr_assert_eq(pthread_create(&dialler, NULL, dial_and_fail, &h), 0);
