@@ -2,6 +2,7 @@
 #
 #   make CC=clang            the other compiler
 #   make B=build/asan SAN=1  with address and undefined-behaviour sanitizers
+#                            (SAN=thread, SAN=memory: with those)
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -17,9 +18,12 @@ HARDEN := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 OPT := -O2 -g
 FUZZING ?=
 COVER ?=
+comma := ,
+SANITIZE := $(if $(filter 1,$(SAN)),address$(comma)undefined,$(SAN))
 ifneq ($(SAN),)
 HARDEN := -fPIE -fno-omit-frame-pointer
-OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+OPT := -O1 -g -fsanitize=$(SANITIZE)
+OPT += $(if $(filter 1,$(SAN)),-fno-sanitize-recover=undefined)
 endif
 ifneq ($(COVER),)
 OPT := -O1 -g -fprofile-instr-generate -fcoverage-mapping
@@ -29,8 +33,7 @@ OPT += -fsanitize=fuzzer-no-link
 endif
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen
 CFLAGS += -std=c2x $(WARN) $(HARDEN) $(OPT)
-LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(comma)undefined)
-comma := ,
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(SAN:%=-fsanitize=$(SANITIZE))
 LDLIBS := -lnng -luv -lraft -llmdb -lcurl -ljansson -lcyaml -lcbor \
     -lprotobuf-c -lseccomp -lsecp256k1 -lsodium -lssl -lcrypto -lz -lpthread
 
@@ -80,7 +83,14 @@ $(B)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/libcommon.a: $(call obj,$(COMMON)) $(GEN_O)
+# What a sanitizer is told of libraries: tests/checks/tsan.c.
+ifeq ($(SAN),thread)
+SAN_GLUE := $(B)/tests/checks/tsan.o
+LDFLAGS += -Wl,--wrap=uv_async_init,--wrap=uv_async_send \
+    -Wl,--wrap=pthread_mutex_destroy
+endif
+
+$(B)/libcommon.a: $(call obj,$(COMMON)) $(GEN_O) $(SAN_GLUE)
 $(B)/libnode.a: $(call obj,$(NODE))
 $(B)/libkms.a: $(call obj,$(KMS))
 $(ARCHIVES) $(B)/libfuzzing.a:
@@ -111,6 +121,13 @@ $(B)/tests/unit/test_nomem_%: $(B)/tests/unit/test_nomem_%.o \
     $(call obj,$(TEST_LIB)) $(NOMEM) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(NOMEM_WRAP) -o $@ $(filter %.o,$^) \
 	    $(ARCHIVES) -Wl,--no-as-needed -lcriterion -lnanomsg $(LDLIBS)
+
+# The same tests without Criterion's runner, for the checkers that cannot bear
+# it; see tests/checks/plain.c.
+$(B)/tests/plain/test_%: $(B)/tests/unit/test_%.o \
+    $(call obj,tests/checks/plain.c $(TEST_LIB)) $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 TEST_BINS := $(TESTS:%.c=$(B)/%)
 .PHONY: unit
@@ -210,6 +227,15 @@ test: deps-tests ## install, build with both compilers, run every test
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \
 	    script $(B) tests/ctime/run.sh cluster $(B) 3000 model small \
 	    e2e $(B) chaos $(B) 20
+
+# Checkers; their lists, their suppressions, each with its reason, and what
+# they cost: tests/checks.
+listed = $(shell sed 's/\#.*//' tests/checks/$(1).list)
+.PHONY: check-tsan
+check-tsan: ## the unit tests that have threads, under ThreadSanitizer
+	$(MAKE) -s -j2 CC=clang B=build/tsan SAN=thread \
+	    $(patsubst %,build/tsan/tests/plain/test_%,$(call listed,tsan))
+	SLOW=4 tests/run.sh plain build/tsan tests/checks/tsan.list
 
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
