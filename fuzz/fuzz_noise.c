@@ -54,7 +54,7 @@ begin(struct pair *p, uint8_t mode)
 {
 	static const uint8_t prologue[] = "prologue";
 
-	for (int i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2; i++) {
 		uint8_t e[32];
 
 		shake_random(p->s[i], 32);
@@ -65,8 +65,8 @@ begin(struct pair *p, uint8_t mode)
 		noise_public(p->pub[i], p->s[i]);
 		noise_init(&p->n[i], i == 0 ? NOISE_INITIATOR : NOISE_RESPONDER,
 		    p->s[i], p->pub[i], e,
-		    (struct bytes){
-			prologue, sizeof prologue - (i & mode >> 1) });
+		    (struct bytes){ prologue,
+			sizeof prologue - (i & (unsigned)mode >> 1) });
 	}
 }
 
