@@ -167,11 +167,14 @@ $(B)/ctime $(B)/wiped:
 FUZZ := $(sort $(wildcard fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ:%.c=$(B)/%)
 # What targets share, and the worlds of tests that some run in.
-FUZZING_C := $(filter-out fuzz/fuzz_% fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c))
+FUZZING_C := $(filter-out fuzz/fuzz_% fuzz/service_world.c fuzz/replay.c fuzz/afl.c,$(wildcard fuzz/*.c))
 $(B)/libfuzzing.a: $(call obj,$(FUZZING_C) $(WORLD) $(TEST_LIB))
 FUZZ_LIB := $(B)/libfuzzing.a $(ARCHIVES)
+# This one is there in place of parts of kms, so it is linked by name.
+FUZZ_SERVICE := public service
+$(foreach p,fuzz/fuzz_ fuzzer_ afl_,$(FUZZ_SERVICE:%=$(B)/$(p)%)): $(B)/fuzz/service_world.o
 $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 .PHONY: fuzz fuzz-cover
 S ?= 20
@@ -189,7 +192,7 @@ fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
 	    CC=afl-clang-fast B=build/afl SAN=1 $(FUZZ_NAMES:%=build/afl/afl_%)
 	@fuzz/afl.sh $(S) $(FUZZ_NAMES)
 $(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(FUZZ_LIB)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 # Bug N of fuzz/proof.sh, in T: the one file that has it is compiled anew and
 # linked in front of the archives.
@@ -198,7 +201,8 @@ fuzz-proof: ## do the fuzzers find bugs put in on purpose? (N=n for one)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $$(fuzz/proof.sh targets $(N) | sed 's,^,build/fuzz/fuzzer_,')
 	@fuzz/proof.sh run $(N)
-build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o $(FUZZ_LIB)
+build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o \
+    $(if $(filter $(T),$(FUZZ_SERVICE)),$(B)/fuzz/service_world.o) $(FUZZ_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DPLANT=$(N) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
 	    -o $@ $^ $(LDLIBS)
@@ -209,7 +213,8 @@ fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	    $(FUZZ:%.c=build/cover/%) $(if $(UNIT),$(TESTS:%.c=build/cover/%))
 	@UNIT=$(UNIT) fuzz/cover.sh build/cover build/cover/html $(COVERED)
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
+	    $(filter %.a,$^) $(LDLIBS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
