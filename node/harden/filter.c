@@ -139,6 +139,10 @@ rule(int *rc, scmp_filter_ctx f, uint32_t action, int call, unsigned n,
 		*rc = seccomp_rule_add_array(f, action, call, n, args);
 }
 
+/* libseccomp's SCMP_A0 and the like leave out `datum_b` where it does not
+ * matter, which clang remarks on. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
 #define ARGS(...) \
 	(sizeof((struct scmp_arg_cmp[]){ __VA_ARGS__ }) / \
 	    sizeof(struct scmp_arg_cmp)), \
