@@ -54,6 +54,16 @@ git grep -nE 'PLANT\b' -- ':!common/base/planted.h' ':!fuzz/proof.sh' \
 # Each function that is given a secret is checked, or has a reason.
 tests/ctime/list.sh || bad=1
 
+# Who reads what from outside: the list is of the targets that there are.
+listed=$(sed -n '/^| bytes/,/^$/p' fuzz/TARGETS.md | sed 's/.*|\(.*\)|$/\1/' | grep -oE '`[a-z0-9_]+`' | tr -d '`' | sort -u)
+for t in $listed; do
+	[ -f "fuzz/fuzz_$t.c" ] || say "fuzz/TARGETS.md: no target $t"
+done
+for f in fuzz/fuzz_*.c; do
+	t=${f#fuzz/fuzz_}
+	grep -qx "${t%.c}" <<<"$listed" || say "fuzz/TARGETS.md does not list ${t%.c}"
+done
+
 # No work left lying about, no machine paths.
 grep -nE 'TODO|FIXME|XXX:' $files && say "unfinished work"
 git grep -nE '/(root|home|work)/' -- '*.c' '*.h' '*.sh' '*.md' '*.sol' '*.mjs' Makefile \
