@@ -24,6 +24,9 @@ bugs='
 8|endless loop|common/net/http1.c|guest|an empty parameter is read for ever
 9|missing bound|common/attest/eventlog.c|eventlog|the name of an event may be of any length
 10|missing replay check|kms/cluster/links_part.c|linkpart|messages of a link may come again
+11|skipped gate|kms/service/service.c|service|any role may ask for anything
+12|skipped gate|kms/service/decision.c|service|an app that the contract refuses is served
+13|wrong epoch|kms/service/decision.c|service|keys of the pinned epoch, whichever was asked for
 '
 
 # What a run said, in few words.
