@@ -207,6 +207,12 @@ build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o \
 	$(CC) $(CPPFLAGS) -DPLANT=$(N) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer \
 	    -o $@ $^ $(LDLIBS)
 
+.PHONY: fuzz-min
+fuzz-min: ## corpora: take what is new in, leave what is not needed out
+	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
+	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
+	@fuzz/min.sh $(FUZZ_NAMES)
+
 COVERED ?= common node kms
 fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
