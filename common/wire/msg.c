@@ -307,6 +307,7 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	switch ((unsigned)code) { /* the others are final */
 	case REASON_NOT_READY:
 	case REASON_BUSY:
+	case REASON_RATE:
 	case REASON_SELF_DENIED:
 	case REASON_ROOT_MISMATCH:
 	case REASON_CHAIN_UNREACHABLE:

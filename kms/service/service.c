@@ -410,6 +410,10 @@ service_on_request(
 		goto done;
 	}
 	atomic_fetch_add(&s->o.metrics->requests[r->kind], 1);
+	if (who->over_rate) {
+		turn_away(s, who, m->id, REASON_RATE);
+		goto done;
+	}
 	if (s->stopping ||
 	    (r->needs_ready && cluster_phase(s->o.cluster) != PHASE_READY)) {
 		turn_away(s, who, m->id, REASON_NOT_READY);

@@ -14,14 +14,16 @@
 /* An id is a sequence number over a slot: it finds its connection at once
  * and never comes back. */
 #define SLOT_BITS 20
-/* A bucket holds what is due in so many seconds. */
-#define BURST_S 2u
 
 void
 channel_limits_default(struct channel_limits *out)
 {
 	*out = (struct channel_limits){
 		.max_sessions = 1024,
+		.max_sessions_per_source = 256,
+		.max_sessions_per_device = 256,
+		/* An agent asks a few times an hour; who counts, often. */
+		.requests_per_session = 200,
 		.max_half_open = 128,
 		.max_half_open_per_source = 32,
 		/* A host whose CVMs all come back at once; and what one source
@@ -30,6 +32,8 @@ channel_limits_default(struct channel_limits *out)
 		/* Two quotes of seconds each, and collateral. */
 		.handshake_timeout_ms = 30 * 1000,
 		.idle_timeout_ms = 15 * 60 * 1000,
+		.message_timeout_ms = 60 * 1000,
+		.max_memory = 128u << 20,
 		/* Read one, answer it, read the next. */
 		.max_pending_requests = 1,
 	};
@@ -265,6 +269,7 @@ on_handle_closed(uv_handle_t *h)
 	uv_mutex_destroy(&s->lock);
 	secret_free(s->keys);
 	rates_free(s->sources);
+	rates_free(s->devices);
 	mute_free(s->mute);
 	free(s->slot);
 	if (s->done != NULL)
@@ -304,8 +309,44 @@ server_forget(struct conn *c)
 	struct channel_server *s = c->server;
 
 	s->slot[c->slot] = NULL;
+	s->memory -= c->memory;
 	if (!c->was_open)
 		s->n_half--;
+}
+
+bool
+server_full(const struct conn *c, bool checked)
+{
+	const struct channel_server *s = c->server;
+	const struct channel_limits *l = &s->o.limits;
+	const struct boot_info *b = &c->peer.boot;
+	unsigned source = 0, device = 0, app = 0;
+
+	if (s->n_open >= l->max_sessions)
+		return true;
+	if (session_peer_role(c->session) != CHANNEL_APP)
+		return false;
+	if (s->n_open - s->n_peers >= l->max_sessions - l->max_sessions / 16)
+		return true;
+	if (!checked)
+		return false;
+	for (uint32_t i = 0; i < s->n_slots; i++) {
+		const struct conn *x = s->slot[i];
+
+		if (x == NULL || x->state != CONN_OPEN ||
+		    session_peer_role(x->session) != CHANNEL_APP)
+			continue;
+		source += memcmp(x->source, c->source, sizeof c->source) == 0;
+		if (memcmp(x->peer.boot.device_id, b->device_id,
+			sizeof b->device_id) != 0)
+			continue;
+		device++;
+		app += memcmp(x->peer.boot.app_id, b->app_id,
+			   sizeof b->app_id) == 0;
+	}
+	return source >= l->max_sessions_per_source ||
+	    device >= l->max_sessions_per_device ||
+	    app >= (l->max_sessions_per_device + 1) / 2;
 }
 
 static void
@@ -328,10 +369,13 @@ on_tick(uv_timer_t *t)
 static unsigned
 tick_ms(const struct channel_limits *l)
 {
-	unsigned ms = l->handshake_timeout_ms < l->idle_timeout_ms
-	    ? l->handshake_timeout_ms / 4
-	    : l->idle_timeout_ms / 4;
+	unsigned ms = l->handshake_timeout_ms;
 
+	if (l->idle_timeout_ms < ms)
+		ms = l->idle_timeout_ms;
+	if (l->message_timeout_ms < ms)
+		ms = l->message_timeout_ms;
+	ms /= 4;
 	return ms < TICK_MIN_MS ? TICK_MIN_MS
 	    : ms > TICK_MAX_MS  ? TICK_MAX_MS
 				: ms;
@@ -370,6 +414,10 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 	if (l->max_sessions == 0 || l->max_half_open == 0 ||
 	    l->max_half_open_per_source == 0 || l->handshakes_per_source == 0 ||
 	    l->handshakes_per_source > RATE_MAX / BURST_S ||
+	    l->max_sessions_per_source == 0 ||
+	    l->max_sessions_per_device == 0 || l->requests_per_session == 0 ||
+	    l->requests_per_session > RATE_MAX / BURST_S / DEVICE_FACTOR ||
+	    l->message_timeout_ms == 0 || l->max_memory == 0 ||
 	    l->max_pending_requests == 0 || l->handshake_timeout_ms == 0 ||
 	    l->idle_timeout_ms == 0 ||
 	    l->max_sessions >= (1u << (SLOT_BITS - 1)) ||
@@ -388,6 +436,10 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 		goto done;
 	e = rates_new(&s->sources, SOURCES, l->handshakes_per_source,
 	    BURST_S * l->handshakes_per_source);
+	if (e == ERR_OK)
+		e = rates_new(&s->devices, DEVICES,
+		    DEVICE_FACTOR * l->requests_per_session,
+		    DEVICE_FACTOR * BURST_S * l->requests_per_session);
 	if (e != ERR_OK)
 		goto done;
 	s->handshakes = rate_full(
@@ -430,6 +482,7 @@ done:
 	}
 	secret_free(s->keys);
 	rates_free(s->sources);
+	rates_free(s->devices);
 	mute_free(s->mute);
 	free(s->slot);
 	free(s);
@@ -479,6 +532,7 @@ channel_server_stats(const struct channel_server *s, struct channel_stats *out)
 	*out = s->stats;
 	out->sessions_open = s->n_open;
 	out->half_open = s->n_half;
+	out->memory = s->memory;
 }
 
 void

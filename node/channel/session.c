@@ -350,6 +350,20 @@ session_challenge(struct session *s, bool on)
 }
 
 bool
+session_partial(const struct session *s)
+{
+	return s->head_len > 0;
+}
+
+size_t
+session_memory(const struct session *s)
+{
+	const struct evidence *e = &s->evidence;
+
+	return s->in.cap + e->quote.cap + e->event_log.cap + e->vm_config.cap;
+}
+
+bool
 session_handshaking(const struct session *s)
 {
 	return !s->keyed && s->phase != P_DEAD;

@@ -100,6 +100,11 @@ void session_refuse(
 /* session_challenge makes a coming HELLO need a cookie (or not). */
 void session_challenge(struct session *s, bool on);
 
+/* A frame has begun and is not whole. */
+bool session_partial(const struct session *s);
+/* Bytes that it holds for what came. */
+size_t session_memory(const struct session *s);
+
 bool session_handshaking(const struct session *s); /* Noise is not done */
 bool session_is_open(const struct session *s); /* maybe renewing */
 bool session_renewing(const struct session *s);
