@@ -325,7 +325,7 @@ each(struct request *q)
 	failmalloc_learn(q->sparse ? FAILMALLOC_OURS : FAILMALLOC_EVERY);
 	want = ask(&a);
 	failmalloc_learn(FAILMALLOC_NONE);
-	failmalloc_mark(false);
+	failmalloc_mark(FAILMALLOC_PROCESS, false);
 	sweep(q, buf_view(&packed), want, FAILMALLOC_ONE, &n);
 	cr_assert_geq(n, q->least, "%s: %u allocations", q->name, n);
 	held = failmalloc_held();

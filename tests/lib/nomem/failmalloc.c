@@ -54,6 +54,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct held held[HELD_MAX]; /* open addressing, under `lock` */
 static unsigned mark; /* 0: not counting */
 static bool tracing;
+static enum failmalloc_scope marking;
+static pthread_t marker;
 static unsigned n_held; /* of this mark */
 static unsigned n_places; /* used or gone */
 
@@ -234,7 +236,9 @@ note(void *p, size_t len)
 
 	if (fetching && !inside)
 		learn_fetch();
-	if (p == NULL || mark == 0 || inside)
+	if (p == NULL || mark == 0 || inside ||
+	    (marking == FAILMALLOC_THREAD &&
+		!pthread_equal(marker, pthread_self())))
 		return p;
 	if (tracing)
 		trace_take(&t);
@@ -322,11 +326,13 @@ fetch_once(void)
 }
 
 void
-failmalloc_mark(bool trace)
+failmalloc_mark(enum failmalloc_scope whose, bool trace)
 {
 	pthread_mutex_lock(&lock);
 	mark++;
 	tracing = trace;
+	marking = whose;
+	marker = pthread_self();
 	n_held = n_places = 0;
 	pthread_mutex_unlock(&lock);
 }

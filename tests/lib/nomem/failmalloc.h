@@ -50,10 +50,11 @@ void failmalloc_exempt(bool on);
 /* ---- leaks ---- */
 
 /* failmalloc_mark begins a count of blocks; failmalloc_held is how many that
- * were allocated since then, by any thread, have not been freed.  `trace`:
+ * were allocated since then, by this thread or by any, and have not been freed
+ * by any.  `trace`:
  * where they come from is noted, which is slow; then what OpenSSL fetches from
  * its providers, and keeps or loses, does not count. */
-void failmalloc_mark(bool trace);
+void failmalloc_mark(enum failmalloc_scope whose, bool trace);
 unsigned failmalloc_held(void);
 
 /* Where the failed allocation was asked for, and up to `max` of the blocks

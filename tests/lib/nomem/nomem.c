@@ -40,7 +40,7 @@ turn(const struct nomem_op *op, void *arg, struct turn *t, bool trace)
 	enum err e;
 
 	tidy();
-	failmalloc_mark(trace);
+	failmalloc_mark(op->scope, trace);
 	if (op->setup != NULL)
 		op->setup(arg);
 	failmalloc_arm(op->scope, t->mode, t->n);
