@@ -9,8 +9,10 @@
 #include <criterion/criterion.h>
 
 #include "common/base/clock.h"
+#include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
+#include "common/base/wr.h"
 #include "common/wire/signcert.h"
 #include "tests/lib/link_node.h"
 #include "tests/lib/nomem/failmalloc.h"
@@ -153,6 +155,7 @@ TestSuite(nomem_service, .init = setup, .fini = teardown, .timeout = 240);
 
 struct ask {
 	enum channel_role role;
+	struct bytes first; /* said before, on the same connection */
 	struct bytes request;
 	enum failmalloc_mode mode;
 	unsigned n;
@@ -174,6 +177,11 @@ ask_on_loop(struct cluster *c, void *arg)
 
 	(void)c;
 	at_once = true;
+	if (a->first.len > 0) {
+		service_on_request(kms_node_service(node), &who, a->first);
+		cr_assert_eq(said.replies, 1);
+		said.replies = 0;
+	}
 	failmalloc_arm(FAILMALLOC_THREAD, a->mode, a->n);
 	service_on_request(kms_node_service(node), &who, a->request);
 	a->count = failmalloc_disarm();
@@ -216,6 +224,7 @@ struct request {
 	KmsRequest m;
 	bool cold; /* ask the chain anew each time */
 	bool later;
+	struct bytes first;
 	unsigned least; /* allocations */
 	bool sparse;
 	void (*check)(const KmsReply *r, const KmsReply *want);
@@ -256,7 +265,8 @@ sweep(const struct request *q, struct bytes packed, const KmsReply *want,
 	struct ask a = { .role = q->role,
 		.request = packed,
 		.mode = mode,
-		.later = q->later };
+		.later = q->later,
+		.first = q->first };
 	unsigned n, count, tried = 0;
 
 	for (n = 1;; n++) {
@@ -311,7 +321,9 @@ static void
 each(struct request *q)
 {
 	struct buf packed = { 0 };
-	struct ask a = { .role = q->role, .later = q->later };
+	struct ask a = {
+		.role = q->role, .later = q->later, .first = q->first
+	};
 	unsigned n = 0, held;
 	KmsReply *want;
 
@@ -493,16 +505,15 @@ check_welcome(const KmsReply *r, const KmsReply *want)
 	    r->peer_welcome->incarnation, want->peer_welcome->incarnation));
 }
 
-Test(nomem_service, peer_hello)
+static struct incarnation *me;
+
+/* A Hello as slot "b", packed; the caller owns it. */
+static void
+pack_hello(struct buf *out)
 {
 	Devproof__Kms__V1__PeerHello b;
-	struct request q = { .name = "PeerHello",
-		.role = CHANNEL_KMS_PEER,
-		.m = DEVPROOF__KMS__V1__REQUEST__INIT,
-		.least = 4,
-		.check = check_welcome };
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
 	uint8_t sig[INCARNATION_SIG_LEN];
-	struct incarnation *me;
 
 	cr_assert_eq(incarnation_new(&me), ERR_OK);
 	cr_assert_eq(
@@ -511,9 +522,67 @@ Test(nomem_service, peer_hello)
 	b.slot = "b";
 	b.incarnation = msg_bytes(incarnation_id(me), INCARNATION_ID_LEN);
 	b.signature = msg_bytes(sig, sizeof sig);
-	q.m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO;
-	q.m.peer_hello = &b;
+	m.id = 6;
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_PEER_HELLO;
+	m.peer_hello = &b;
+	cr_assert_eq(msg_request_pack(out, &m), ERR_OK);
+}
+
+Test(nomem_service, peer_hello)
+{
+	struct request q = { .name = "PeerHello",
+		.role = CHANNEL_KMS_PEER,
+		.m = DEVPROOF__KMS__V1__REQUEST__INIT,
+		.least = 4,
+		.check = check_welcome };
+	struct buf hello = { 0 };
+	KmsRequest *m = NULL;
+
+	pack_hello(&hello);
+	cr_assert_eq(msg_request_parse(&m, buf_view(&hello)), ERR_OK);
+	q.m = *m;
 	each(&q);
+	msg_request_free(m);
+	buf_fini(&hello);
+	incarnation_free(me);
+}
+
+static void
+check_receipt(const KmsReply *r, const KmsReply *want)
+{
+	cr_assert_eq(r->body_case, want->body_case);
+}
+
+/* A message of two parts, and one that is whole. */
+Test(nomem_service, peer_batch)
+{
+	Devproof__Kms__V1__PeerBatch b = DEVPROOF__KMS__V1__PEER_BATCH__INIT;
+	struct request q = { .name = "PeerBatch",
+		.role = CHANNEL_KMS_PEER,
+		.m = DEVPROOF__KMS__V1__REQUEST__INIT,
+		.least = 6,
+		.check = check_receipt };
+	static uint8_t bytes[3][16 + LIMIT_LINK_PART];
+	ProtobufCBinaryData item[3];
+	struct buf hello = { 0 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		size_t len = i == 0 ? LIMIT_LINK_PART : 100;
+		struct wr at = { .p = bytes[i], .cap = sizeof bytes[i] };
+
+		wr_be64(&at, i < 2 ? 0 : 1);
+		wr_be32(&at, i < 2 ? i : 0);
+		wr_be32(&at, i < 2 ? 2 : 1);
+		item[i] = msg_bytes(bytes[i], at.len + len);
+	}
+	pack_hello(&hello);
+	q.first = buf_view(&hello);
+	b.message = item;
+	b.n_message = 3;
+	q.m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_PEER_BATCH;
+	q.m.peer_batch = &b;
+	each(&q);
+	buf_fini(&hello);
 	incarnation_free(me);
 }
 
