@@ -116,7 +116,8 @@ NOMEM_WRAP := $(foreach f,malloc calloc realloc free strdup strndup \
     sodium_malloc sodium_free,-Wl,--wrap=$(f))
 # The request table alone: its replies are caught, its workers run at once.
 $(B)/tests/unit/test_nomem_service: NOMEM_WRAP += $(foreach f,uv_queue_work \
-    channel_server_reply channel_server_drop core_step clock_wall_s,-Wl,--wrap=$(f))
+    channel_server_reply channel_server_drop core_step core_next \
+    clock_wall_s,-Wl,--wrap=$(f))
 $(B)/tests/unit/test_nomem_%: $(B)/tests/unit/test_nomem_%.o \
     $(call obj,$(TEST_LIB)) $(NOMEM) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(NOMEM_WRAP) -o $@ $(filter %.o,$^) \
