@@ -10,6 +10,7 @@
 #include "common/base/secret.h"
 #include "node/agent/rpc.h"
 #include "tests/lib/fake_agent.h"
+#include "tests/lib/fake_kms.h"
 #include "tests/lib/nomem/nomem.h"
 
 static struct fake_agent fake;
@@ -278,4 +279,55 @@ Test(nomem_agent, verify)
 		*sig = *sig == '0' ? '1' : '0';
 		all(&rpc_guest, &v, 1);
 	}
+}
+
+/* ---- what a KMS releases, before it is believed ---- */
+
+struct release {
+	struct fake_kms kms;
+	struct app_release out;
+	enum reason want; /* REASON_NONE: it is a good one */
+};
+
+static enum err
+verify_release(void *arg)
+{
+	static const struct app_release nothing;
+	struct release *r = arg;
+	struct refusal why = { 0 };
+	enum err e;
+
+	release_wipe(&r->out);
+	memset(&r->out, 0, sizeof r->out);
+	e = release_verify(&r->out, &r->kms.keys, &r->kms.terms, NULL, &why);
+	if (e == ERR_OK) {
+		cr_assert_eq(r->want, REASON_NONE, "believed");
+		cr_assert_eq(r->out.epoch, 1);
+		return ERR_OK;
+	}
+	cr_assert_eq(memcmp(&r->out, &nothing, sizeof nothing), 0);
+	if (e != ERR_DENIED)
+		return e;
+	/* A good one is not said to be bad. */
+	cr_assert_eq(why.code, r->want, "%s", why.detail);
+	return ERR_OK;
+}
+
+Test(nomem_agent, release)
+{
+	struct release r = { .want = REASON_NONE };
+	const struct nomem_op op = {
+		.name = "release_verify", .run = verify_release, .sparse = true
+	};
+
+	fake_kms_init(&r.kms);
+	fake_kms_release(&r.kms, 1, 1);
+	cr_assert_gt(nomem_each(&op, &r), 5);
+	/* Another root than that of the certificates. */
+	r.kms.terms.root.kind = ROOT_PIN_PUB;
+	memcpy(r.kms.terms.root.b, r.kms.epoch[2].root_pub.b, 33);
+	r.want = REASON_ROOT_MISMATCH;
+	(void)nomem_each(&op, &r);
+	release_wipe(&r.out);
+	fake_kms_fini(&r.kms);
 }
