@@ -428,6 +428,7 @@ dcap_need(struct dcap_need *out, struct dcap_cache *k, struct bytes quote,
 	if (p == NULL) {
 		if ((e = platform_read(&p, q.cert_data, why)) != ERR_OK)
 			return memfail_err(before, e);
+		assert(p != NULL);
 		store(k, DCAP_CACHE_PLATFORM, id, &p->obj);
 	}
 	out->tee = q.tee;
@@ -441,7 +442,7 @@ enum err
 dcap_platform(uint8_t fmspc[static 6], bool *platform_ca, struct bytes quote,
     struct refusal *why)
 {
-	struct dcap_need n;
+	struct dcap_need n = { 0 };
 	enum err e = dcap_need(&n, NULL, quote, why);
 
 	if (e == ERR_OK) {

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,16 @@ find_rule(unsigned body_case)
 	if (body_case == 0 || body_case >= sizeof rules / sizeof rules[0])
 		return NULL;
 	return rules[body_case].roles != 0 ? &rules[body_case] : NULL;
+}
+
+/* Nothing becomes a job that has no rule. */
+static const struct rule *
+rule_of(const struct job *j)
+{
+	const struct rule *r = find_rule(j->request->body_case);
+
+	assert(r != NULL);
+	return r;
 }
 
 static bool
@@ -219,7 +230,7 @@ static void
 conclude(struct job *j)
 {
 	struct service *s = j->service;
-	const struct rule *r = find_rule(j->request->body_case);
+	const struct rule *r = rule_of(j);
 	uint64_t us = uv_hrtime() / 1000 - j->started_us;
 
 	/* The last thing that is asked: a node that may have been shown an old
@@ -273,7 +284,7 @@ answer_fresh(struct job *j)
 {
 	struct refusal why = { 0 };
 
-	if (j->err != ERR_OK || !find_rule(j->request->body_case)->fresh ||
+	if (j->err != ERR_OK || !rule_of(j)->fresh ||
 	    cluster_serves(j->o->cluster, &why) == ERR_OK) {
 		conclude(j);
 		return;
@@ -286,7 +297,7 @@ answer_fresh(struct job *j)
 static void
 answer(struct job *j)
 {
-	const struct rule *r = find_rule(j->request->body_case);
+	const struct rule *r = rule_of(j);
 
 	if (j->err == ERR_OK && r->finish != NULL) {
 		j->service->busy++;
@@ -313,7 +324,7 @@ run_job(uv_work_t *w)
 {
 	struct job *j = w->data;
 
-	j->err = find_rule(j->request->body_case)->work(j);
+	j->err = rule_of(j)->work(j);
 }
 
 static void
