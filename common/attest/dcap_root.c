@@ -36,11 +36,11 @@ done:
 enum err
 dcap_root_intel(struct dcap_root **out)
 {
-	struct dcap_root *r;
+	struct dcap_root *r = NULL;
 	enum err e = dcap_root_new(
 	    &r, (struct bytes){ intel_root_der, sizeof intel_root_der });
 
-	assert(e == ERR_NOMEM || (e == ERR_OK && r->intel));
+	assert(e == ERR_NOMEM || (e == ERR_OK && r != NULL && r->intel));
 	if (e == ERR_OK)
 		*out = r;
 	return e;

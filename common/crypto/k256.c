@@ -20,8 +20,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void
 make_context(void)
 {
-	const unsigned flags =
-	    SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY;
+	/* Enough for everything since 0.2. */
+	const unsigned flags = SECP256K1_CONTEXT_NONE;
 	uint8_t seed[32];
 
 	if (secp256k1_context_preallocated_size(flags) > sizeof space)
