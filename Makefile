@@ -249,6 +249,31 @@ check-tsan: ## the unit tests that have threads, under ThreadSanitizer
 	    $(patsubst %,build/tsan/tests/plain/test_%,$(call listed,tsan))
 	SLOW=4 tests/run.sh plain build/tsan tests/checks/tsan.list
 
+# One object or stamp a file, so that only what changed is looked at again.
+CHECKED := $(COMMON) $(NODE) $(KMS) $(MAINS)
+.PHONY: check-analyzer check-tidy check-tidy-quick
+check-analyzer: $(CHECKED:%.c=$(B)/analyzer/%.o) ## gcc -fanalyzer over the product
+# gcc 12 is wrong about these: a struct that a library returns (cborrd), an
+# array that stays when growing it fails (audit_read), memory that is handed
+# over inside a struct (recheck).
+$(B)/analyzer/common/attest/cborrd.o: NOT := -Wno-analyzer-use-of-uninitialized-value
+$(B)/analyzer/kms/ctl/audit_read.o: NOT := -Wno-analyzer-double-free
+$(B)/analyzer/kms/service/recheck.o: NOT := -Wno-analyzer-malloc-leak
+$(B)/analyzer/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	nice -n 5 gcc $(CPPFLAGS) -std=c2x -O1 -fanalyzer -Werror $(NOT) \
+	    -MMD -MP -c $< -o $@
+
+check-tidy: $(CHECKED:%.c=$(B)/tidy/%.ok) ## clang-tidy with clang's analyser (.clang-tidy)
+check-tidy-quick: $(CHECKED:%.c=$(B)/tidy-quick/%.ok) ## the same without the analyser
+TIDY = @mkdir -p $(@D); nice -n 5 clang-tidy --quiet $(1) $< -- \
+    $(CPPFLAGS) -std=c2x 2>/dev/null && \
+    gcc $(CPPFLAGS) -std=c2x -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
+$(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_H)
+	$(call TIDY,)
+$(B)/tidy-quick/%.ok: %.c .clang-tidy | $(GEN_H)
+	$(call TIDY,'--checks=-clang-analyzer-*')
+
 .PHONY: test-long
 test-long: deps ## what takes an hour or so: many more random runs
 	$(MAKE) -s -j2 test-bins forge-build

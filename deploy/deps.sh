@@ -18,7 +18,7 @@ PACKAGES="
 "
 # For deploy/examples and tests: --examples and --tests.
 EXAMPLE_PACKAGES="postgresql python3-cryptography python3-psycopg2"
-TEST_PACKAGES="python3-venv"
+TEST_PACKAGES="clang-tidy python3-venv"
 # For `make fuzz-afl`; libFuzzer is clang's.
 FUZZ_PACKAGES="afl++"
 # For tests/e2e/dashboard.sh alone; a large download.
