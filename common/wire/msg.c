@@ -1,10 +1,9 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/name.h"
-#include "common/base/secret.h"
 #include "common/wire/msg.h"
+#include "common/wire/pballoc.h"
 
 /* Bounds of repeated members, so that a small message cannot ask for much
  * work: epochs are created by vote, certificates are three. */
@@ -14,54 +13,11 @@
 #define MAX_ALT_NAMES 32
 #define MAX_SLOT 31
 
-/* Allocations remember their size so that they can be wiped. */
-struct head {
-	size_t len;
-	size_t pad; /* keeps 16-byte alignment */
-};
-
-static void *
-wiping_alloc(void *cookie, size_t len)
-{
-	bool *failed = cookie;
-	struct head *h;
-
-	if (len > 4 * LIMIT_MESSAGE)
-		return NULL;
-	if ((h = malloc(sizeof *h + len)) == NULL) {
-		if (failed != NULL)
-			*failed = true;
-		return NULL;
-	}
-	h->len = len;
-	return h + 1;
-}
-
-static void
-wiping_free(void *cookie, void *p)
-{
-	struct head *h;
-
-	(void)cookie;
-	if (p == NULL)
-		return;
-	h = (struct head *)p - 1;
-	secret_wipe(p, h->len);
-	free(h);
-}
-
-/* To free with. */
-static ProtobufCAllocator wiping = { .alloc = wiping_alloc,
-	.free = wiping_free };
-
-ProtobufCAllocator
-msg_allocator(bool *failed)
-{
-	*failed = false;
-	return (ProtobufCAllocator){ .alloc = wiping_alloc,
-		.free = wiping_free,
-		.allocator_data = failed };
-}
+/* What one message may cost while it is parsed: its own bytes, and 40 or more
+ * per part.  The most parts are in a reply with 256 epochs of five each, and in
+ * a batch of 1024. */
+#define MAX_BYTES (LIMIT_MESSAGE + 512u * 1024)
+#define MAX_PARTS 8192u
 
 static bool
 size_is(const ProtobufCBinaryData *b, size_t len)
@@ -200,16 +156,15 @@ reply_ok(const KmsReply *m)
 enum err
 msg_request_parse(KmsRequest **out, struct bytes in)
 {
-	ProtobufCAllocator a;
+	struct pballoc alloc;
 	KmsRequest *m;
-	bool failed;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	a = msg_allocator(&failed);
-	m = devproof__kms__v1__request__unpack(&a, in.len, in.p);
+	pballoc_init(&alloc, MAX_BYTES, MAX_PARTS);
+	m = devproof__kms__v1__request__unpack(&alloc.a, in.len, in.p);
 	if (m == NULL)
-		return failed ? ERR_NOMEM : ERR_MALFORMED;
+		return alloc.failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!request_ok(m)) {
 		msg_request_free(m);
 		return ERR_MALFORMED;
@@ -221,16 +176,15 @@ msg_request_parse(KmsRequest **out, struct bytes in)
 enum err
 msg_reply_parse(KmsReply **out, struct bytes in)
 {
-	ProtobufCAllocator a;
+	struct pballoc alloc;
 	KmsReply *m;
-	bool failed;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	a = msg_allocator(&failed);
-	m = devproof__kms__v1__reply__unpack(&a, in.len, in.p);
+	pballoc_init(&alloc, MAX_BYTES, MAX_PARTS);
+	m = devproof__kms__v1__reply__unpack(&alloc.a, in.len, in.p);
 	if (m == NULL)
-		return failed ? ERR_NOMEM : ERR_MALFORMED;
+		return alloc.failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!reply_ok(m)) {
 		msg_reply_free(m);
 		return ERR_MALFORMED;
@@ -242,13 +196,13 @@ msg_reply_parse(KmsReply **out, struct bytes in)
 void
 msg_request_free(KmsRequest *m)
 {
-	devproof__kms__v1__request__free_unpacked(m, &wiping);
+	devproof__kms__v1__request__free_unpacked(m, &pballoc_wiping);
 }
 
 void
 msg_reply_free(KmsReply *m)
 {
-	devproof__kms__v1__reply__free_unpacked(m, &wiping);
+	devproof__kms__v1__reply__free_unpacked(m, &pballoc_wiping);
 }
 
 enum err

@@ -15,14 +15,10 @@
 typedef Devproof__Kms__V1__Request KmsRequest;
 typedef Devproof__Kms__V1__Reply KmsReply;
 
-/* msg_allocator: what a message is unpacked with, so that it is wiped when it
- * is freed, and so that one that could not be unpacked for want of memory
- * (`*failed`, borrowed for the unpacking) is told from one that is wrong. */
-ProtobufCAllocator msg_allocator(bool *failed);
-
 /* The caller owns `*out` (msg_request_free, msg_reply_free).
  * ERR_LIMIT over LIMIT_MESSAGE, ERR_NOMEM, ERR_MALFORMED otherwise (also for a message
- * without a body, or with fixed-size members of another size). */
+ * without a body, with fixed-size members of another size, or of so many parts
+ * that parsing it would be work: pballoc.h). */
 enum err msg_request_parse(KmsRequest **out, struct bytes in);
 enum err msg_reply_parse(KmsReply **out, struct bytes in);
 void msg_request_free(KmsRequest *m); /* NULL is fine */

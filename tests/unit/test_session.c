@@ -912,3 +912,33 @@ Test(session, evidence_bounds)
 	evidence_fini(&e);
 	buf_fini(&out);
 }
+
+/* Good evidence, and `n` fields that no version knows. */
+static enum err
+strange(size_t n)
+{
+	struct evidence e = { .tee = TEE_TDX }, got = { 0 };
+	struct buf b = { 0 };
+	enum err err;
+
+	cr_assert_eq(buf_set(&e.quote, "q", 1), ERR_OK);
+	cr_assert_eq(proof_pack(&b, &e), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(buf_append(&b, "\x78\x01", 2, SIZE_MAX), ERR_OK);
+	err = proof_unpack(&got, buf_view(&b));
+	cr_assert((err == ERR_OK) == (got.quote.len == 1));
+	evidence_fini(&got);
+	evidence_fini(&e);
+	buf_fini(&b);
+	return err;
+}
+
+/* Fields of another version are passed over; a stranger cannot order the work
+ * of ninety thousand of them. */
+Test(session, evidence_of_parts)
+{
+	cr_assert_eq(strange(0), ERR_OK);
+	cr_assert_eq(strange(30), ERR_OK);
+	cr_assert_eq(strange(200), ERR_MALFORMED);
+	cr_assert_eq(strange(LIMIT_EVIDENCE / 2 - 10), ERR_MALFORMED);
+}
