@@ -195,29 +195,40 @@ struct item {
 	struct mutate_span all, body;
 };
 
-static size_t
-items_of(const struct mutate_form *f, struct item *out, struct mutate_span in)
+static bool
+get_item(const struct mutate_form *f, struct item *out, struct mutate_span *in)
 {
-	size_t n = 0;
+	const uint8_t *start = in->p;
+	size_t head = f->prefix + f->length, len = 0;
 
-	while (n < MUTATE_PARTS_MAX && in.len >= f->prefix + f->length &&
-	    in.len > 0) {
-		const uint8_t *start = in.p;
-		size_t len = 0;
+	if (in->len == 0 || in->len < head)
+		return false;
+	for (size_t i = 0; i < f->length; i++)
+		len = len << 8 | start[f->prefix + i];
+	if (len > in->len - head)
+		len = in->len - head;
+	out->body = (struct mutate_span){ start + head, len };
+	out->all = (struct mutate_span){ start, head + len };
+	in->p += head + len;
+	in->len -= head + len;
+	return true;
+}
 
-		for (size_t i = 0; i < f->length; i++)
-			len = len << 8 | in.p[f->prefix + i];
-		in.p += f->prefix + f->length;
-		in.len -= f->prefix + f->length;
-		if (len > in.len)
-			len = in.len;
-		out[n].body = (struct mutate_span){ in.p, len };
-		in.p += len;
-		in.len -= len;
-		out[n++].all =
-		    (struct mutate_span){ start, (size_t)(in.p - start) };
-	}
-	return n;
+/* The caller frees `*out`. */
+static size_t
+items_of(const struct mutate_form *f, struct item **out, struct mutate_span in)
+{
+	struct mutate_span rest = in;
+	struct item one;
+	size_t n = 0, i = 0;
+
+	while (n < MUTATE_PARTS_MAX && get_item(f, &one, &rest))
+		n++;
+	if ((*out = malloc((n + 1) * sizeof one)) == NULL)
+		return 0;
+	while (i < n && get_item(f, &(*out)[i], &in))
+		i++;
+	return i;
 }
 
 static const ProtobufCMessageDescriptor *
@@ -292,8 +303,8 @@ static void
 put_list(struct mutate_out *o, struct mutate_random *r,
     const struct mutate_form *f, struct mutate_span in)
 {
-	struct item *item = calloc(MUTATE_PARTS_MAX, sizeof *item);
-	size_t n = item != NULL ? items_of(f, item, in) : 0;
+	struct item *item;
+	size_t n = items_of(f, &item, in);
 	size_t at = mutate_below(r, n), other = mutate_below(r, n);
 	enum mutate_change what = n > 0 ? mutate_change(r) : MUTATE_INSERT;
 
@@ -324,10 +335,8 @@ static void
 cross_list(struct mutate_out *o, struct mutate_random *r,
     const struct mutate_form *f, struct mutate_span a, struct mutate_span b)
 {
-	struct item *item = calloc(2 * MUTATE_PARTS_MAX, sizeof *item);
-	struct item *more = item + MUTATE_PARTS_MAX;
-	size_t n = item != NULL ? items_of(f, item, a) : 0;
-	size_t m = item != NULL ? items_of(f, more, b) : 0;
+	struct item *item, *more;
+	size_t n = items_of(f, &item, a), m = items_of(f, &more, b);
 	size_t keep = mutate_below(r, n + 1), from = mutate_below(r, m + 1);
 
 	for (size_t i = 0; i < keep; i++)
@@ -335,6 +344,7 @@ cross_list(struct mutate_out *o, struct mutate_random *r,
 	for (size_t j = from; j < m; j++)
 		mutate_put(o, more[j].all.p, more[j].all.len);
 	free(item);
+	free(more);
 }
 
 /* ---- whole inputs ---- */

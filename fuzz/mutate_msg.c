@@ -92,14 +92,21 @@ get_record(struct record *out, struct mutate_span *in)
 	return true;
 }
 
+/* The caller frees `*out`. */
 static size_t
-records_of(struct record *out, struct mutate_span in)
+records_of(struct record **out, struct mutate_span in)
 {
-	size_t n = 0;
+	struct mutate_span rest = in;
+	struct record one;
+	size_t n = 0, i = 0;
 
-	while (n < MUTATE_PARTS_MAX && in.len > 0 && get_record(&out[n], &in))
+	while (n < MUTATE_PARTS_MAX && rest.len > 0 && get_record(&one, &rest))
 		n++;
-	return n;
+	if ((*out = malloc((n + 1) * sizeof one)) == NULL)
+		return 0;
+	while (i < n && get_record(&(*out)[i], &in))
+		i++;
+	return i;
 }
 
 static const ProtobufCFieldDescriptor *
@@ -272,8 +279,8 @@ void
 mutate_put_message(struct mutate_out *o, struct mutate_random *r,
     const ProtobufCMessageDescriptor *d, struct mutate_span in, unsigned depth)
 {
-	struct record *rec = calloc(MUTATE_PARTS_MAX, sizeof *rec);
-	size_t n = rec != NULL ? records_of(rec, in) : 0;
+	struct record *rec;
+	size_t n = records_of(&rec, in);
 	size_t at = mutate_below(r, n), other = mutate_below(r, n);
 	enum mutate_change what = n > 0 ? mutate_change(r) : MUTATE_INSERT;
 
@@ -307,10 +314,8 @@ mutate_put_crossed(struct mutate_out *o, struct mutate_random *r,
     const ProtobufCMessageDescriptor *d, struct mutate_span a,
     struct mutate_span b)
 {
-	struct record *rec = calloc(2 * MUTATE_PARTS_MAX, sizeof *rec);
-	struct record *more = rec + MUTATE_PARTS_MAX;
-	size_t n = rec != NULL ? records_of(rec, a) : 0;
-	size_t m = rec != NULL ? records_of(more, b) : 0;
+	struct record *rec, *more;
+	size_t n = records_of(&rec, a), m = records_of(&more, b);
 	size_t deep = mutate_below(r, n);
 
 	for (size_t i = 0; i < n; i++) {
@@ -337,4 +342,5 @@ mutate_put_crossed(struct mutate_out *o, struct mutate_random *r,
 		if (mutate_one_in(r, 4))
 			mutate_put(o, more[j].all.p, more[j].all.len);
 	free(rec);
+	free(more);
 }
