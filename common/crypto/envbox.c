@@ -39,6 +39,7 @@ gcm(bool seal, uint8_t *out, struct bytes in, const uint8_t key[static 32],
 	e = ERR_OK;
 done:
 	EVP_CIPHER_CTX_free(x);
+	secret_wipe_stack();
 	return e;
 }
 
@@ -56,6 +57,7 @@ envbox_seal_with(struct buf *out, const uint8_t pub[static 32],
 		return ERR_LIMIT;
 	/* It refuses a result of zeros: the same for every secret. */
 	rc = crypto_scalarmult(shared, secret, pub);
+	secret_wipe_stack();
 	CT_PUBLIC(rc);
 	if (rc != 0) {
 		e = ERR_AUTH;
@@ -64,6 +66,7 @@ envbox_seal_with(struct buf *out, const uint8_t pub[static 32],
 	if ((e = buf_reserve(&b, ENVBOX_OVERHEAD + plain.len)) != ERR_OK)
 		goto done;
 	(void)crypto_scalarmult_base(b.p, secret);
+	secret_wipe_stack();
 	memcpy(b.p + ENVBOX_PUB, iv, ENVBOX_IV);
 	b.len = ENVBOX_OVERHEAD + plain.len;
 	e = gcm(true, b.p + ENVBOX_PUB + ENVBOX_IV, plain, shared, iv,
@@ -107,6 +110,7 @@ envbox_open(struct buf *out, const uint8_t secret[static 32], struct bytes blob)
 		blob.len - ENVBOX_OVERHEAD };
 	memcpy(tag, blob.p + blob.len - TAG, TAG);
 	rc = crypto_scalarmult(shared, secret, blob.p);
+	secret_wipe_stack();
 	CT_PUBLIC(rc);
 	if (rc != 0) {
 		e = ERR_AUTH;

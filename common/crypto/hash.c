@@ -145,5 +145,6 @@ hkdf_sha256(uint8_t *out, size_t out_len, struct bytes salt, struct bytes ikm,
 	secret_wipe(prk, sizeof prk);
 	secret_wipe(t, sizeof t);
 	secret_wipe(block, 32);
+	secret_wipe_stack();
 	return ERR_OK;
 }

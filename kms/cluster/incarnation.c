@@ -41,6 +41,7 @@ incarnation_new(struct incarnation **out)
 	secret_random(seed, sizeof seed);
 	(void)crypto_sign_seed_keypair(i->id, i->key, seed); /* cannot fail */
 	secret_wipe(seed, sizeof seed);
+	secret_wipe_stack();
 	CT_PUBLIC(i->id);
 	secret_lock(i->key);
 	*out = i;
@@ -94,6 +95,7 @@ incarnation_sign(uint8_t sig[static INCARNATION_SIG_LEN], struct incarnation *i,
 	secret_open_ro(i->key);
 	(void)crypto_sign_detached(sig, NULL, t, n, i->key); /* cannot fail */
 	secret_lock(i->key);
+	secret_wipe_stack();
 	(void)pthread_mutex_unlock(&i->lock);
 	return ERR_OK;
 }

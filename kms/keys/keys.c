@@ -266,6 +266,7 @@ keys_env_pub(uint8_t pub[static 32], struct k256_sig65 *sig,
 	}
 	secret_lock(r->secret);
 	secret_wipe(key, sizeof key);
+	secret_wipe_stack();
 	if (e != ERR_OK)
 		return e;
 	memcpy(pub, point, 32);

@@ -54,6 +54,7 @@ wrap_roots(uint8_t out[static WRAP_LEN], const struct wrap_key *k,
 	rc = crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, &len,
 	    plain, sizeof plain, ad, associated(ad, &pub), NULL, out, k->b);
 	secret_wipe(plain, sizeof plain);
+	secret_wipe_stack();
 	return rc == 0 ? ERR_OK : ERR_NOMEM;
 }
 
@@ -69,6 +70,7 @@ wrap_open(struct epoch_roots **out, const struct wrap_key *k,
 	    in + NONCE_LEN, WRAP_LEN - NONCE_LEN, ad, associated(ad, pub), in,
 	    k->b);
 
+	secret_wipe_stack();
 	CT_PUBLIC(rc); /* The caller is told. */
 	if (rc != 0)
 		return e;
