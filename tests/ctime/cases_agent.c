@@ -4,6 +4,7 @@
 
 #include "common/base/json.h"
 #include "common/base/secret.h"
+#include "common/crypto/hash.h"
 #include "common/wire/msg.h"
 #include "common/wire/pbjson.h"
 #include "kms/keys/certs.h"
@@ -20,7 +21,7 @@ derived(void)
 		APPKEY_ED25519 };
 	struct k256_secret app;
 	struct appkey k;
-	uint8_t sig[64], digest[32] = { 1 };
+	uint8_t sig[64], wide[64], digest[32] = { 1 };
 
 	ct_draw(&app, sizeof app);
 	for (int i = 0; i < 2; i++) {
@@ -29,6 +30,11 @@ derived(void)
 		ct_result(k.secret, sizeof k.secret);
 		NEED(appkey_public(&k) == ERR_OK);
 		NEED(appkey_sign(sig, &k, BYTES_STR("text")) == ERR_OK);
+		/* What Ed25519 makes of its seed. */
+		sha512(wide, k.secret, sizeof k.secret);
+		ct_result(wide, sizeof wide);
+		ct_gone(wide, sizeof wide);
+		secret_wipe_stack();
 		if (i == 0)
 			NEED(appkey_sign_digest(sig, &k, digest) == ERR_OK);
 		appkey_wipe(&k);

@@ -189,7 +189,7 @@ v2keys(void)
 static void
 boxes(void)
 {
-	uint8_t secret[32], pub[32], text[100], mine[32];
+	uint8_t secret[32], pub[32], text[100], mine[32], shared[32];
 	static const uint8_t iv[ENVBOX_IV] = { 1 };
 	struct buf box = { 0 }, out = { 0 };
 
@@ -201,6 +201,11 @@ boxes(void)
 	NEED(envbox_seal(&box, pub, BYTES_OF(text)) == ERR_OK);
 	ct_random(0);
 	ct_public(box.p, box.len);
+	/* AES's own key, and the key that it expands to first. */
+	NEED(crypto_scalarmult(shared, secret, box.p) == 0);
+	ct_result(shared, sizeof shared);
+	ct_gone(shared, sizeof shared);
+	secret_wipe_stack();
 	NEED(envbox_open(&out, secret, buf_view(&box)) == ERR_OK);
 	NEED(out.len == sizeof text);
 	ct_result(out.p, out.len);

@@ -1,6 +1,8 @@
 /* kms/keys, and the incarnation's key of kms/cluster. */
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/base/secret.h"
 #include "kms/cluster/incarnation.h"
 #include "kms/keys/certs.h"
@@ -174,7 +176,7 @@ wrapped(void)
 {
 	struct epoch_roots *r = roots(4), *again = NULL;
 	struct epoch_public pub = half(r);
-	uint8_t box[WRAP_LEN];
+	uint8_t box[WRAP_LEN], inner[32];
 	struct wrap_key k;
 
 	ct_random(1);
@@ -183,6 +185,11 @@ wrapped(void)
 	ct_result(&k, sizeof k);
 	NEED(wrap_roots(box, &k, r) == ERR_OK);
 	ct_public(box, sizeof box);
+	/* What XChaCha20 makes of its key and the nonce. */
+	(void)crypto_core_hchacha20(inner, box, k.b, NULL);
+	ct_result(inner, sizeof inner);
+	ct_gone(inner, sizeof inner);
+	secret_wipe_stack();
 	NEED(wrap_open(&again, &k, &pub, box) == ERR_OK);
 	epoch_roots_free(again);
 	box[30] ^= 1;

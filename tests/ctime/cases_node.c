@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "common/base/secret.h"
 #include "node/channel/noise.h"
 #include "node/channel/session.h"
@@ -60,30 +62,38 @@ over(struct party *p)
 	ct_gone(p, sizeof *p);
 }
 
+/* Short and long: the cipher has a code for each. */
+static const size_t text_len[] = { 64, 300, 600, 3000 };
+#define TEXT_MAX 3000
+
 static void
 noise(void)
 {
 	struct party *a = secret_new(sizeof *a), *b = secret_new(sizeof *b);
-	uint8_t text[64 + NOISE_TAG_LEN];
+	uint8_t *text = secret_new(TEXT_MAX + NOISE_TAG_LEN);
+	size_t n = 0;
 
 	shaken(a, b);
-	ct_draw(text, 64);
-	NEED(noise_seal(&a->tx, text, 64, BYTES_STR("head")) == ERR_OK);
-	ct_public(text, sizeof text);
-	NEED(
-	    noise_open(&b->rx, text, sizeof text, BYTES_STR("head")) == ERR_OK);
-	ct_result(text, 64);
+	for (size_t i = 0; i < sizeof text_len / sizeof text_len[0]; i++) {
+		n = text_len[i];
+		ct_draw(text, 32);
+		NEED(noise_seal(&a->tx, text, n, BYTES_STR("head")) == ERR_OK);
+		ct_public(text, n + NOISE_TAG_LEN);
+		NEED(noise_open(&b->rx, text, n + NOISE_TAG_LEN,
+			 BYTES_STR("head")) == ERR_OK);
+		ct_result(text, 32);
+	}
 	noise_rekey(&a->tx);
 	noise_rekey(&b->rx);
 	ct_result(a->tx.k, 32);
-	NEED(noise_seal(&a->tx, text, 64, BYTES_STR("head")) == ERR_OK);
-	ct_public(text, sizeof text);
+	NEED(noise_seal(&a->tx, text, n, BYTES_STR("head")) == ERR_OK);
+	ct_public(text, n + NOISE_TAG_LEN);
 	text[0] ^= 1;
-	NEED(noise_open(&b->rx, text, sizeof text, BYTES_STR("head")) ==
+	NEED(noise_open(&b->rx, text, n + NOISE_TAG_LEN, BYTES_STR("head")) ==
 	    ERR_AUTH);
-	ct_gone(text, sizeof text);
 	over(a);
 	over(b);
+	secret_free(text);
 	secret_free(a);
 	secret_free(b);
 }
@@ -189,28 +199,43 @@ seal(void)
 	static const uint8_t cluster[32] = { 4 };
 	const struct bytes full = BYTES_STR("\002name"),
 			   clear = BYTES_STR("head");
+	static uint8_t box[TEXT_MAX + 100];
+	uint8_t *value = secret_new(TEXT_MAX), *copy = secret_new(32);
+	uint8_t key[32], inner[32];
 	struct buf out = { 0 };
 	struct bytes c;
-	uint8_t key[32], value[64], box[200];
-	size_t n = seal_size(clear.len, sizeof value);
 	struct seal s;
+	size_t n = 0;
 
 	ct_draw(key, sizeof key);
-	ct_draw(value, sizeof value);
 	NEED(seal_init(&s, key, cluster, "slot") == ERR_OK);
+	memcpy(copy, key, 32);
 	ct_gone(key, sizeof key);
-	seal_put(&s, box, full, clear, BYTES_OF(value));
-	ct_gone(value, sizeof value);
-	ct_public(box, n);
-	seal_use(&s);
-	NEED(seal_open(&s, &out, &c, full, (struct bytes){ box, n }) == ERR_OK);
-	seal_done(&s);
-	ct_result(out.p, out.len);
+	ct_draw(value, 64);
+	for (size_t i = 0; i < sizeof text_len / sizeof text_len[0]; i++) {
+		n = seal_size(clear.len, text_len[i]);
+		seal_put(
+		    &s, box, full, clear, (struct bytes){ value, text_len[i] });
+		ct_public(box, n);
+		/* What XChaCha20 makes of its key and the nonce. */
+		(void)crypto_core_hchacha20(
+		    inner, box + 1 + clear.len, copy, NULL);
+		ct_result(inner, sizeof inner);
+		ct_gone(inner, sizeof inner);
+		secret_wipe_stack();
+		seal_use(&s);
+		NEED(seal_open(&s, &out, &c, full, (struct bytes){ box, n }) ==
+		    ERR_OK);
+		seal_done(&s);
+		ct_result(out.p, 32);
+	}
 	box[n - 1] ^= 1;
 	NEED(seal_open(&s, &out, &c, full, (struct bytes){ box, n }) ==
 	    ERR_CORRUPT);
 	buf_wipe(&out);
 	seal_fini(&s);
+	secret_free(value);
+	secret_free(copy);
 }
 
 static const struct ct_case item[] = {
