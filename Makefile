@@ -146,10 +146,15 @@ $(CLUSTER_BINS):
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 # A kmsd that tells a test what to look for; see tests/disclose.
-WRAP := -Wl,--wrap=epoch_roots_generate,--wrap=keys_app,--wrap=wrap_key_generate,--wrap=noise_split
+WRAP := $(foreach f,epoch_roots_generate keys_app wrap_key_generate keys_anchor \
+    noise_init noise_split seal_init secret_process_init,-Wl,--wrap=$(f))
 $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)
+
+# Finds what was disclosed, in a process or a core.
+$(B)/memsearch: $(B)/tests/disclose/search.o $(B)/libcommon.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # Constant time and wiped memory: tests/ctime.  The objects are those of the
 # programs, but for the few that tell valgrind what may be known.
@@ -226,7 +231,7 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB)
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
     $(B)/releases $(B)/flood $(B)/light-ask $(CLUSTER_BINS) \
-    $(if $(SAN),,$(B)/ctime $(B)/wiped)
+    $(B)/memsearch $(if $(SAN),,$(B)/ctime $(B)/wiped)
 
 forge-build:
 	@contracts/tools/forge build --root contracts >/dev/null
