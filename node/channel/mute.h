@@ -1,10 +1,13 @@
 /* mute: sources that the kernel does not answer for a while.
  *
- * To accept a connection and close it again costs some 50 us in nng; a source
- * that is over its rate gets less than that: a filter (classic BPF, which needs
- * no privilege) on the listening socket drops what it sends before a connection
- * is there.  An honest neighbour behind the same address tries again after a
- * second, as TCP does.  All calls are the loop's. */
+ * To accept a connection and close it again costs some 40 us in nng; a source
+ * that is over its rate gets less than that: a filter (classic BPF) on the
+ * listening socket drops what it sends before a connection is there.  Most
+ * kernels let anyone set one; where they do not let a process without
+ * capabilities there is none, and the bound on accepts is what holds.  An honest
+ * neighbour behind the same address tries again after a second, as TCP does.
+ * All calls are the loop's.
+ */
 #ifndef NODE_CHANNEL_MUTE_H
 #define NODE_CHANNEL_MUTE_H
 
