@@ -284,7 +284,7 @@ open_service(struct node *n)
 	if ((e = service_new(&n->service, &so)) != ERR_OK)
 		return e;
 	cso.cookie = n->service;
-	channel_limits_default(&cso.limits);
+	cso.limits = n->cfg.limits;
 	e = channel_server_start(&n->server, &n->loop, &cso);
 	if (e == ERR_OK)
 		e = service_set_server(n->service, n->server);

@@ -68,6 +68,12 @@ struct file_public {
 	char listen[96];
 };
 
+/* 0: as channel_limits_default has it. */
+struct file_limits {
+	uint32_t handshakes_per_source, sessions_per_source;
+	uint32_t sessions_per_device, requests_per_session;
+};
+
 struct file {
 	char slot[64];
 	char listen[KMSD_URL_MAX];
@@ -83,6 +89,7 @@ struct file {
 	struct file_tee tee;
 	struct file_attestation attestation;
 	struct file_public public;
+	struct file_limits limits;
 	struct harden_file process;
 	char log_level[8];
 };
@@ -182,6 +189,18 @@ static const cyaml_schema_field_t public_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t limits_fields[] = {
+	CYAML_FIELD_UINT("handshakes_per_source", OPT, struct file_limits,
+	    handshakes_per_source),
+	CYAML_FIELD_UINT("sessions_per_source", OPT, struct file_limits,
+	    sessions_per_source),
+	CYAML_FIELD_UINT("sessions_per_device", OPT, struct file_limits,
+	    sessions_per_device),
+	CYAML_FIELD_UINT("requests_per_session", OPT, struct file_limits,
+	    requests_per_session),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_STRING("slot", REQ, struct file, slot, 1),
 	CYAML_FIELD_STRING("listen", REQ, struct file, listen, 1),
@@ -199,6 +218,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING(
 	    "attestation", REQ, struct file, attestation, attestation_fields),
 	CYAML_FIELD_MAPPING("public", OPT, struct file, public, public_fields),
+	CYAML_FIELD_MAPPING("limits", OPT, struct file, limits, limits_fields),
 	CYAML_FIELD_MAPPING(
 	    "process", OPT, struct file, process, harden_fields),
 	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
@@ -427,6 +447,38 @@ decode_attestation(
 	return decode_ppids(&c->policy, f, why);
 }
 
+/* What a host behind one address, or with many CVMs, may need more of. */
+static enum err
+decode_limits(struct channel_limits *l, const struct file_limits *f, char *why)
+{
+	const struct {
+		const char *key;
+		uint32_t asked, max;
+		unsigned *to;
+	} all[] = {
+		{ "limits.handshakes_per_source", f->handshakes_per_source,
+		    KMSD_RATE_MAX, &l->handshakes_per_source },
+		{ "limits.sessions_per_source", f->sessions_per_source,
+		    KMSD_SESSIONS_MAX, &l->max_sessions_per_source },
+		{ "limits.sessions_per_device", f->sessions_per_device,
+		    KMSD_SESSIONS_MAX, &l->max_sessions_per_device },
+		{ "limits.requests_per_session", f->requests_per_session,
+		    KMSD_RATE_MAX, &l->requests_per_session },
+	};
+
+	channel_limits_default(l);
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		if (all[i].asked > all[i].max)
+			return bad(why, all[i].key,
+			    all[i].max == KMSD_RATE_MAX
+				? "must be at most 100000 a second"
+				: "must be at most 1024");
+		if (all[i].asked != 0)
+			*all[i].to = all[i].asked;
+	}
+	return ERR_OK;
+}
+
 static enum err
 decode(struct kmsd_config *c, const struct file *f, char *why)
 {
@@ -471,7 +523,8 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 		return bad(why, "chain.max_ahead_s",
 		    "over 60 is for simulated platforms");
 	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK ||
-	    (e = harden_decode(&c->process, &f->process, why)) != ERR_OK)
+	    (e = harden_decode(&c->process, &f->process, why)) != ERR_OK ||
+	    (e = decode_limits(&c->limits, &f->limits, why)) != ERR_OK)
 		return e;
 	c->log_level = LOG_INFO;
 	if (f->log_level[0] != '\0') {

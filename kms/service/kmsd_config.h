@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/yaml.h"
 #include "kms/gate/standard.h"
+#include "node/channel/channel.h"
 #include "node/harden/harden.h"
 
 #define KMSD_VERSION "0.1.0" /* what --version, status and meta say */
@@ -23,6 +24,8 @@
 #define KMSD_SNAPSHOT_EVERY 8192
 #define KMSD_STATUSES 8
 #define KMSD_ADVISORIES 32
+#define KMSD_RATE_MAX 100000u /* a second */
+#define KMSD_SESSIONS_MAX 1024u
 
 struct kmsd_config {
 	char slot[64]; /* at most 31 characters: command.h SLOT_MAX */
@@ -76,6 +79,8 @@ struct kmsd_config {
 	unsigned evidence_life_s;
 
 	struct harden_config process;
+
+	struct channel_limits limits;
 
 	enum log_level log_level;
 };

@@ -64,6 +64,16 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	if (e == ERR_OK)
 		e = harden_print(b, &c->process);
 	if (e == ERR_OK)
+		e = buf_printf(b,
+		    "limits.handshakes_per_source: %u\n"
+		    "limits.sessions_per_source: %u\n"
+		    "limits.sessions_per_device: %u\n"
+		    "limits.requests_per_session: %u\n",
+		    c->limits.handshakes_per_source,
+		    c->limits.max_sessions_per_source,
+		    c->limits.max_sessions_per_device,
+		    c->limits.requests_per_session);
+	if (e == ERR_OK)
 		e = print_mode(b, c);
 	if (e == ERR_OK && !c->has_checkin)
 		e = buf_printf(b, "checkin.contract: none\n");
