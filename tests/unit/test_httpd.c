@@ -509,6 +509,38 @@ Test(httpd, connection_bound)
 	buf_fini(&out);
 }
 
+/* Who is idle, or drips, keeps nobody out: the oldest of them makes room after
+ * a second, while who is being answered stays. */
+Test(httpd, idle_connections_make_room)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	int slow[8], c;
+
+	o.max_connections = 8;
+	o.timeout_s = 60;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	for (int i = 0; i < 8; i++) {
+		slow[i] = dial();
+		if (i % 2 == 0)
+			put(slow[i], "GET / HT", 8);
+	}
+	(void)usleep(1500 * 1000);
+	for (int i = 0; i < 8; i++) {
+		put(slow[7], "G", i == 0); /* it drips */
+		c = dial();
+		put(c, "GET / HTTP/1.1\r\n\r\n", 18);
+		(void)read_all(c, &out);
+		cr_assert_gt(out.len, 0);
+		out.len = 0;
+	}
+	(void)read_all(slow[0], &out); /* cut */
+	cr_assert_eq(out.len, 0);
+	for (int i = 1; i < 8; i++)
+		(void)close(slow[i]);
+	buf_fini(&out);
+}
+
 static long
 cpu_ms(void)
 {
