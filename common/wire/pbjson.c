@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "common/base/hex.h"
-#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/wire/pbjson.h"
 
@@ -74,7 +73,7 @@ get_varint(uint64_t *out, struct bytes *in)
 static enum err
 get_span(struct bytes *out, struct bytes *in, uint64_t len)
 {
-	if (len > in->len && !PLANTED(1))
+	if (len > in->len)
 		return ERR_MALFORMED;
 	*out = (struct bytes){ in->p, (size_t)len };
 	in->p += len;
