@@ -176,13 +176,10 @@ struct marks {
 static struct marks
 marks_of(const struct ledger *l)
 {
-	uint64_t time;
-	uint8_t hash[32];
-
 	return (struct marks){ .critical = ledger_critical_index(l),
 		.generation = ledger_generation(l),
 		.anchor_generation = ledger_anchor(l)->generation,
-		.floor = ledger_floor(l, &time, hash),
+		.floor = ledger_floor(l)->number,
 		.audit = ledger_audit_count(l) };
 }
 

@@ -52,11 +52,14 @@ void
 floorsync_adopt(struct cluster *c)
 {
 	const struct ledger *l = core_ledger(c->core);
-	struct chain_floor at = { .has_hash = true };
+	const struct floor_block *block = ledger_floor(l);
+	struct chain_floor at = { .number = block->number,
+		.timestamp = block->timestamp,
+		.has_hash = true };
 	char name[TCB_NAME_MAX];
 	struct eval_floor f;
 
-	at.number = ledger_floor(l, &at.timestamp, at.hash);
+	memcpy(at.hash, block->hash, sizeof at.hash);
 	if (at.number > 0 && c->o.view != NULL)
 		chainview_set_floor(c->o.view, &at);
 	for (size_t i = 0; c->o.verifier != NULL && i < ledger_n_tcb_floors(l);
@@ -82,12 +85,11 @@ propose_block(struct cluster *c)
 {
 	struct command cmd = { .kind = COMMAND_FLOOR };
 	struct chain_floor f = { 0 };
-	uint64_t now = clock_boot_ms(), known, stood, time;
-	uint8_t hash[32];
+	uint64_t now = clock_boot_ms(), known, stood;
 
 	if (c->o.view == NULL)
 		return;
-	known = ledger_floor(core_ledger(c->core), &time, hash);
+	known = ledger_floor(core_ledger(c->core))->number;
 	stood = floor_stood_ms(c, known, now);
 	if ((engine_state(core_engine(c->core)) != ENGINE_LEADER &&
 		stood < BLOCK_LATE_MS) ||

@@ -56,6 +56,12 @@ struct lease_heard {
 	bool hurried; /* a batch came sooner for it: once in its life */
 };
 
+/* A batch that this node brought. */
+struct lease_told {
+	struct lease_batch batch; /* of n 0: none */
+	uint64_t at_ms;
+};
+
 struct lease {
 	struct lease_options o;
 	struct lease_own own[LEASE_NONCES];
@@ -73,10 +79,7 @@ struct lease {
 	uint64_t began_ms; /* the first question, for who waits */
 	uint64_t posted_ms, retry_ms; /* 0: never; not before */
 	/* What this node brought last, for who did not hear it. */
-	struct {
-		struct lease_batch batch;
-		uint64_t at_ms;
-	} told[LEASE_TOLD];
+	struct lease_told told[LEASE_TOLD];
 	uint64_t n_told, n_retold, next_tell_ms;
 	uint64_t sent, send_failures;
 };

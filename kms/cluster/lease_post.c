@@ -239,8 +239,8 @@ lease_due(struct lease *l, bool leads, const struct lease_now *now,
 	lease_note_batch(l, out);
 	l->posted_ms = now->boot_ms;
 	l->retry_ms = now->boot_ms + pause_ms(l);
-	l->told[l->n_told % LEASE_TOLD].batch = *out;
-	l->told[l->n_told++ % LEASE_TOLD].at_ms = now->boot_ms;
+	l->told[l->n_told++ % LEASE_TOLD] =
+	    (struct lease_told){ .batch = *out, .at_ms = now->boot_ms };
 	l->next_tell_ms = now->boot_ms + LEASE_BEAT_MS;
 	return true;
 }
@@ -253,17 +253,18 @@ lease_retell(
 {
 	bool wanted = false;
 
+	if (now->boot_ms < l->next_tell_ms)
+		return false;
 	for (unsigned i = 0; i < l->n_heard; i++)
 		wanted |= l->heard[i].wants && is_lively(&l->heard[i], now);
-	if (!wanted || now->boot_ms < l->next_tell_ms)
-		return false;
-	for (unsigned i = 0; i < LEASE_TOLD && i < l->n_told; i++) {
-		unsigned at = (unsigned)(l->n_retold++ %
-		    (l->n_told < LEASE_TOLD ? l->n_told : LEASE_TOLD));
+	for (unsigned i = 0; wanted && i < LEASE_TOLD; i++) {
+		const struct lease_told *t =
+		    &l->told[l->n_retold++ % LEASE_TOLD];
 
-		if (now->boot_ms - l->told[at].at_ms >= l->o.period_ms)
+		if (t->batch.n == 0 ||
+		    now->boot_ms - t->at_ms >= l->o.period_ms)
 			continue;
-		*out = l->told[at].batch;
+		*out = t->batch;
 		l->next_tell_ms = now->boot_ms + LEASE_BEAT_MS;
 		return true;
 	}

@@ -193,16 +193,16 @@ apply_anchored(
 static enum err
 apply_floor(struct ledger *l, struct ledger_outcome *o, const struct command *c)
 {
-	if (c->u.floor.number == l->floor &&
-	    memcmp(c->u.floor.hash, l->floor_hash, sizeof l->floor_hash) != 0)
+	const struct floor_block *f = &c->u.floor;
+
+	if (f->number == l->floor.number &&
+	    memcmp(f->hash, l->floor.hash, sizeof f->hash) != 0)
 		return ledger_deny(o, REASON_CHAIN_DISAGREE);
-	if (c->u.floor.number <= l->floor)
+	if (f->number <= l->floor.number)
 		return ERR_EXISTS;
-	if (c->u.floor.timestamp < l->floor_time)
+	if (f->timestamp < l->floor.timestamp)
 		return ledger_deny(o, REASON_CHAIN_DISAGREE);
-	l->floor = c->u.floor.number;
-	l->floor_time = c->u.floor.timestamp;
-	memcpy(l->floor_hash, c->u.floor.hash, sizeof l->floor_hash);
+	l->floor = *f;
 	return ERR_OK;
 }
 
@@ -342,13 +342,10 @@ ledger_generation(const struct ledger *l)
 	return l->generation;
 }
 
-uint64_t
-ledger_floor(
-    const struct ledger *l, uint64_t *timestamp, uint8_t hash[static 32])
+const struct floor_block *
+ledger_floor(const struct ledger *l)
 {
-	*timestamp = l->floor_time;
-	memcpy(hash, l->floor_hash, 32);
-	return l->floor;
+	return &l->floor;
 }
 
 size_t

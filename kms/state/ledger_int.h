@@ -45,8 +45,7 @@ struct ledger {
 	/* The highest index that was ever anchored.  A new generation's anchor
 	 * may be lower; what had become effective stays so. */
 	uint64_t effective;
-	uint64_t floor, floor_time;
-	uint8_t floor_hash[32];
+	struct floor_block floor;
 	struct ledger_epoch epoch[LEDGER_MAX_EPOCHS];
 	size_t n_epochs;
 	uint64_t n_handovers;

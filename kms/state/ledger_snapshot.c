@@ -55,9 +55,9 @@ write_head(struct wr *w, const struct ledger *l)
 	wr_be64(w, l->anchor.index);
 	wr_bytes(w, l->anchor.hash, sizeof l->anchor.hash);
 	wr_be64(w, l->effective);
-	wr_be64(w, l->floor);
-	wr_be64(w, l->floor_time);
-	wr_bytes(w, l->floor_hash, sizeof l->floor_hash);
+	wr_be64(w, l->floor.number);
+	wr_be64(w, l->floor.timestamp);
+	wr_bytes(w, l->floor.hash, sizeof l->floor.hash);
 	wr_be64(w, l->n_handovers);
 }
 
@@ -77,13 +77,14 @@ read_head(struct rd *r, struct ledger *l)
 	l->anchor.index = rd_be64(r);
 	command_read_array(r, l->anchor.hash, sizeof l->anchor.hash);
 	l->effective = rd_be64(r);
-	l->floor = rd_be64(r);
-	l->floor_time = rd_be64(r);
-	command_read_array(r, l->floor_hash, sizeof l->floor_hash);
+	l->floor.number = rd_be64(r);
+	l->floor.timestamp = rd_be64(r);
+	command_read_array(r, l->floor.hash, sizeof l->floor.hash);
 	l->n_handovers = rd_be64(r);
 	if (l->generation > l->index || a->generation > l->generation ||
-	    (l->floor == 0 &&
-		(l->floor_time != 0 || memcmp(l->floor_hash, zero, 32) != 0)))
+	    (l->floor.number == 0 &&
+		(l->floor.timestamp != 0 ||
+		    memcmp(l->floor.hash, zero, 32) != 0)))
 		return false;
 	if (a->generation == 0)
 		return a->index == 0 && memcmp(a->hash, zero, 32) == 0 &&

@@ -3,7 +3,6 @@
 
 #include <criterion/criterion.h>
 
-#include "common/base/wr.h"
 #include "kms/cluster/lease.h"
 
 #define CHAIN 31337
