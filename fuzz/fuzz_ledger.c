@@ -140,7 +140,6 @@ command_of(const struct ledger *l, const uint8_t *s)
 	case COMMAND_FLOOR:
 		c.u.floor.number = s[1];
 		c.u.floor.hash[0] = s[2];
-		c.u.floor.timestamp = s[3];
 		break;
 	case COMMAND_TCB_FLOOR:
 		set_name(c.u.tcb_floor.name, s[1]);
@@ -176,10 +175,12 @@ struct marks {
 static struct marks
 marks_of(const struct ledger *l)
 {
+	uint8_t hash[32];
+
 	return (struct marks){ .critical = ledger_critical_index(l),
 		.generation = ledger_generation(l),
 		.anchor_generation = ledger_anchor(l)->generation,
-		.floor = ledger_floor(l)->number,
+		.floor = ledger_floor(l, hash),
 		.audit = ledger_audit_count(l) };
 }
 

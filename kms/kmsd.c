@@ -106,7 +106,6 @@ open_chain(struct node *n)
 		.max_age_s = c->max_age_s,
 		.max_ahead_s = c->max_ahead_s,
 		.poll_ms = c->poll_ms,
-		.block_ms = c->block_ms,
 		.timeout_ms = c->rpc_timeout_ms,
 		.proof = c->chain_proof,
 		.mono_ms = clock_boot_ms };

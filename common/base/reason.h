@@ -68,7 +68,6 @@
 	X(CHAIN_DISAGREE, "chain_disagree", "Chain endpoints disagree") \
 	X(CHAIN_STALE, "chain_stale", "Chain head is too old") \
 	X(CHAIN_BACKWARDS, "chain_backwards", "Chain view went backwards") \
-	X(CHAIN_AHEAD, "chain_ahead", "Chain view is ahead of its time") \
 	X(CHAIN_WRONG, "chain_wrong", "Wrong chain") \
 	X(CHAIN_ANSWER, "chain_answer", "Chain answer does not parse") \
 	X(CHAIN_PROOF, "chain_proof", "Chain state is not proven") \

@@ -292,7 +292,6 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	case REASON_CHAIN_DISAGREE:
 	case REASON_CHAIN_STALE:
 	case REASON_CHAIN_BACKWARDS:
-	case REASON_CHAIN_AHEAD:
 	case REASON_CHAIN_WRONG:
 	case REASON_CHAIN_ANSWER:
 	case REASON_CHAIN_PROOF:

@@ -52,14 +52,11 @@ void
 floorsync_adopt(struct cluster *c)
 {
 	const struct ledger *l = core_ledger(c->core);
-	const struct floor_block *block = ledger_floor(l);
-	struct chain_floor at = { .number = block->number,
-		.timestamp = block->timestamp,
-		.has_hash = true };
+	struct chain_floor at = { .has_hash = true };
 	char name[TCB_NAME_MAX];
 	struct eval_floor f;
 
-	memcpy(at.hash, block->hash, sizeof at.hash);
+	at.number = ledger_floor(l, at.hash);
 	if (at.number > 0 && c->o.view != NULL)
 		chainview_set_floor(c->o.view, &at);
 	for (size_t i = 0; c->o.verifier != NULL && i < ledger_n_tcb_floors(l);
@@ -86,10 +83,11 @@ propose_block(struct cluster *c)
 	struct command cmd = { .kind = COMMAND_FLOOR };
 	struct chain_floor f = { 0 };
 	uint64_t now = clock_boot_ms(), known, stood;
+	uint8_t hash[32];
 
 	if (c->o.view == NULL)
 		return;
-	known = ledger_floor(core_ledger(c->core))->number;
+	known = ledger_floor(core_ledger(c->core), hash);
 	stood = floor_stood_ms(c, known, now);
 	if ((engine_state(core_engine(c->core)) != ENGINE_LEADER &&
 		stood < BLOCK_LATE_MS) ||
@@ -100,7 +98,6 @@ propose_block(struct cluster *c)
 		return;
 	c->floor_at_ms = now;
 	cmd.u.floor.number = f.number;
-	cmd.u.floor.timestamp = f.timestamp;
 	memcpy(cmd.u.floor.hash, f.hash, sizeof f.hash);
 	cluster_submit(c, &cmd, NULL, NULL);
 }

@@ -148,9 +148,6 @@ static const struct {
 	{ "chain_backwards",
 	    "an endpoint denies a block that this cluster has seen",
 	    "that endpoint is behind, or on a fork: replace it" },
-	{ "chain_ahead", "a block has come sooner than blocks can",
-	    "replace the endpoints that name it; or is chain.block_ms in its "
-	    "kmsd.yaml too long for this chain?" },
 	{ "chain_wrong", "an endpoint is on another chain",
 	    "correct chain.rpc or chain.chain_id in its kmsd.yaml" },
 	{ "chain_answer", "an endpoint answers what cannot be",

@@ -24,7 +24,7 @@ struct chainview {
 	struct witness *witness; /* owns; NULL in mode quorum */
 	struct chainhead_rules rules; /* floor is under the lock */
 	unsigned max_age_s, max_ahead_s;
-	unsigned poll_ms, block_ms;
+	unsigned poll_ms;
 	uint64_t (*mono_ms)(void);
 
 	pthread_mutex_t lock; /* for all below, and never held in a call */
@@ -76,7 +76,6 @@ chainview_new(struct chainview **out, const struct chainview_options *o)
 	v->max_age_s = o->max_age_s;
 	v->max_ahead_s = o->max_ahead_s != 0 ? o->max_ahead_s : AHEAD_MAX_S;
 	v->poll_ms = o->poll_ms;
-	v->block_ms = o->block_ms;
 	v->mono_ms = o->mono_ms;
 	(void)pthread_mutex_init(&v->lock, NULL);
 	(void)pthread_cond_init(&v->looked, NULL);
@@ -209,24 +208,6 @@ below_floor(const struct chainview *v, const struct chain_block *b)
 		memcmp(b->hash, f->hash, sizeof f->hash) != 0);
 }
 
-/* Under the lock.  A floor never sinks, so a height that endpoints invent must
- * not get far: what lies above the floor needs the time that its blocks take.
- * Timestamps are whole seconds. */
-static bool
-above_time(const struct chainview *v, const struct chain_block *b)
-{
-	const struct chain_floor *f = &v->rules.floor;
-	uint64_t s;
-
-	if (v->block_ms == 0 || f->timestamp == 0 || b->number <= f->number)
-		return false;
-	if (b->timestamp < f->timestamp)
-		return true;
-	s = b->timestamp - f->timestamp + 1;
-	return s <= UINT64_MAX / 1000 &&
-	    b->number - f->number > 1000 * s / v->block_ms;
-}
-
 /* look_and_keep is entered and left with the lock held. */
 static void
 look_and_keep(struct chainview *v, int64_t now)
@@ -247,13 +228,6 @@ look_and_keep(struct chainview *v, int64_t now)
 		    "block %" PRIu64 " after %" PRIu64, b.number,
 		    v->rules.floor.number);
 		e = ERR_AGAIN;
-	} else if (e == ERR_OK && above_time(v, &b)) {
-		(void)refuse(&why, REASON_CHAIN_AHEAD,
-		    "block %" PRIu64 " (time %" PRIu64 ") after %" PRIu64
-		    " (time %" PRIu64 "): blocks take %u ms",
-		    b.number, b.timestamp, v->rules.floor.number,
-		    v->rules.floor.timestamp, v->block_ms);
-		e = ERR_AGAIN;
 	}
 	v->have = e == ERR_OK;
 	v->failed = e != ERR_OK;
@@ -263,7 +237,6 @@ look_and_keep(struct chainview *v, int64_t now)
 		v->pinned = b;
 		note_clocks(v, now);
 		v->rules.floor.number = b.number;
-		v->rules.floor.timestamp = b.timestamp;
 		v->rules.floor.has_hash = true;
 		memcpy(v->rules.floor.hash, b.hash, sizeof b.hash);
 	} else {

@@ -39,8 +39,6 @@ struct chainview_options {
 	unsigned max_age_s; /* of the block, by its own timestamp */
 	unsigned max_ahead_s; /* and this far ahead of our clock; 0: 60 */
 	unsigned poll_ms; /* how long a view is used before we look again */
-	/* No two blocks are closer, by their timestamps; 0: not checked. */
-	unsigned block_ms;
 	unsigned timeout_ms; /* of one request */
 	bool proof; /* calls are executed here over proven state */
 	uint64_t (*mono_ms)(void); /* clock_mono_ms, or a test's */
@@ -55,7 +53,6 @@ struct chain_block {
 /* The highest block that a view may not fall below. */
 struct chain_floor {
 	uint64_t number;
-	uint64_t timestamp; /* its own; 0: not known */
 	bool has_hash; /* `hash` is that of block `number` */
 	uint8_t hash[32];
 };
@@ -77,9 +74,7 @@ void chainview_free(struct chainview *v);
  *            CHAIN_STALE        the block is too old (by chainview_now), or
  *                               too far ahead of our clock
  *            CHAIN_BACKWARDS    below the floor, another block at its
- *                               height, or (finalized) not its descendant
- *            CHAIN_AHEAD        higher above the floor than the time between
- *                               the two can be (options.block_ms) */
+ *                               height, or (finalized) not its descendant */
 enum err chainview_get(struct chainview *v, int64_t now,
     struct chain_block *out, struct refusal *why);
 

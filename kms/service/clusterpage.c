@@ -135,6 +135,7 @@ clusterpage_json(const struct cluster *c)
 	struct core_status s;
 	struct refusal why = { 0 };
 	json_t *o = json_object();
+	uint8_t hash[32];
 
 	core_status(core, &s);
 	cluster_info(c, &info);
@@ -158,7 +159,7 @@ clusterpage_json(const struct cluster *c)
 		"trouble", why_json(&info.disk)));
 	(void)!json_set_new(o, "waiting", why_json(&info.waiting));
 	(void)!json_set_bool(o, "self_denied", info.self_denied);
-	(void)!json_set_u64(o, "chain_floor", ledger_floor(l)->number);
+	(void)!json_set_u64(o, "chain_floor", ledger_floor(l, hash));
 	(void)!json_set_new(o, "audit", audit_json(l));
 	(void)!json_set_u64(o, "counters", ledger_n_counters(l));
 	(void)!json_set_new(o, "registry", epochpage_registry(c));

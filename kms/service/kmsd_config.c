@@ -32,7 +32,7 @@ struct file_chain {
 	char code[STANDARD_CODES_MAX][80];
 	unsigned code_count;
 	char block_tag[32];
-	uint32_t max_age_s, max_ahead_s, block_ms, fence_s, poll_ms, timeout_ms;
+	uint32_t max_age_s, max_ahead_s, fence_s, poll_ms, timeout_ms;
 };
 
 struct file_checkin {
@@ -126,7 +126,6 @@ static const cyaml_schema_field_t chain_fields[] = {
 	CYAML_FIELD_STRING("block_tag", OPT, struct file_chain, block_tag, 1),
 	CYAML_FIELD_UINT("max_age_s", OPT, struct file_chain, max_age_s),
 	CYAML_FIELD_UINT("max_ahead_s", OPT, struct file_chain, max_ahead_s),
-	CYAML_FIELD_UINT("block_ms", OPT, struct file_chain, block_ms),
 	CYAML_FIELD_UINT("fence_s", OPT, struct file_chain, fence_s),
 	CYAML_FIELD_UINT("poll_ms", OPT, struct file_chain, poll_ms),
 	CYAML_FIELD_UINT("timeout_ms", OPT, struct file_chain, timeout_ms),
@@ -342,7 +341,6 @@ decode_chain(struct kmsd_config *c, const struct file_chain *f, char *why)
 	    c->block_tag, f->block_tag[0] != '\0' ? f->block_tag : "finalized");
 	c->max_age_s = f->max_age_s != 0 ? f->max_age_s : 1800;
 	c->max_ahead_s = f->max_ahead_s != 0 ? f->max_ahead_s : AHEAD_MAX_S;
-	c->block_ms = f->block_ms != 0 ? f->block_ms : 1000;
 	c->fence_s = f->fence_s != 0 ? f->fence_s : 2400;
 	c->poll_ms = f->poll_ms != 0 ? f->poll_ms : 4000;
 	c->rpc_timeout_ms = f->timeout_ms != 0 ? f->timeout_ms : 5000;
@@ -533,7 +531,7 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
 	    "chain.quorum: %u of %u\n"
 	    "chain.block_tag: %s\nchain.max_age_s: %u\n"
-	    "chain.max_ahead_s: %u\nchain.block_ms: %u\n"
+	    "chain.max_ahead_s: %u\n"
 	    "chain.fence_s: %u\nchain.poll_ms: %u\n"
 	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
 	    "attestation.pccs_url: %s\n"
@@ -544,9 +542,9 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
 	    c->snapshot_every, c->chain_id, hex, anchor, c->rpc_quorum,
-	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s, c->block_ms,
-	    c->fence_s, c->poll_ms, c->rpc_timeout_ms,
-	    c->simulated ? "true" : "false", c->pccs_url[0],
+	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s, c->fence_s,
+	    c->poll_ms, c->rpc_timeout_ms, c->simulated ? "true" : "false",
+	    c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
 	    c->policy.min_qe_eval);

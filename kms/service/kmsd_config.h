@@ -53,7 +53,6 @@ struct kmsd_config {
 	char block_tag[32];
 	unsigned max_age_s;
 	unsigned max_ahead_s; /* over 60 in simulators alone */
-	unsigned block_ms; /* no two blocks are closer */
 	unsigned poll_ms;
 	unsigned rpc_timeout_ms;
 

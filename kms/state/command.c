@@ -336,7 +336,6 @@ read_body(struct rd *r, struct command *c, uint8_t kind)
 		return true;
 	case COMMAND_FLOOR:
 		c->u.floor.number = rd_be64(r);
-		c->u.floor.timestamp = rd_be64(r);
 		command_read_array(r, c->u.floor.hash, 32);
 		return true;
 	case COMMAND_TCB_FLOOR:
@@ -380,7 +379,6 @@ write_body(struct wr *w, const struct command *c)
 		break;
 	case COMMAND_FLOOR:
 		wr_be64(w, c->u.floor.number);
-		wr_be64(w, c->u.floor.timestamp);
 		wr_bytes(w, c->u.floor.hash, 32);
 		break;
 	case COMMAND_TCB_FLOOR:

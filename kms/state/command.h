@@ -15,7 +15,7 @@
  *              mr_aggregated 32 | block number u64 | block hash 32
  *   GENERATION generation u64 | incarnation 32 | n u8 | slot n | lossy u8
  *   ANCHORED   generation u64 | index u64 | hash 32
- *   FLOOR      block number u64 | its time u64 | block hash 32
+ *   FLOOR      block number u64 | block hash 32
  *   TCB_FLOOR  n u8 | name n | number u64
  *   INCREMENT  app 20 | n u8 | name n | expected u64 | operation 16
  *   HELD       number u64 | k256 pub 33 | n u8 | slot n | incarnation 32
@@ -85,13 +85,6 @@ struct member {
 	uint8_t mr_aggregated[32];
 };
 
-/* A final block that a node has seen. */
-struct floor_block {
-	uint64_t number;
-	uint64_t timestamp; /* its own; unix seconds */
-	uint8_t hash[32];
-};
-
 struct command {
 	enum command_kind kind;
 	uint64_t time; /* unix seconds, as its author saw them */
@@ -128,7 +121,10 @@ struct command {
 			uint64_t index;
 			uint8_t hash[32];
 		} anchored;
-		struct floor_block floor;
+		struct {
+			uint64_t number;
+			uint8_t hash[32];
+		} floor;
 		struct {
 			char name[TCB_NAME_MAX]; /* printable, no spaces */
 			uint64_t number;

@@ -193,16 +193,13 @@ apply_anchored(
 static enum err
 apply_floor(struct ledger *l, struct ledger_outcome *o, const struct command *c)
 {
-	const struct floor_block *f = &c->u.floor;
-
-	if (f->number == l->floor.number &&
-	    memcmp(f->hash, l->floor.hash, sizeof f->hash) != 0)
+	if (c->u.floor.number == l->floor &&
+	    memcmp(c->u.floor.hash, l->floor_hash, sizeof l->floor_hash) != 0)
 		return ledger_deny(o, REASON_CHAIN_DISAGREE);
-	if (f->number <= l->floor.number)
+	if (c->u.floor.number <= l->floor)
 		return ERR_EXISTS;
-	if (f->timestamp < l->floor.timestamp)
-		return ledger_deny(o, REASON_CHAIN_DISAGREE);
-	l->floor = *f;
+	l->floor = c->u.floor.number;
+	memcpy(l->floor_hash, c->u.floor.hash, sizeof l->floor_hash);
 	return ERR_OK;
 }
 
@@ -342,10 +339,11 @@ ledger_generation(const struct ledger *l)
 	return l->generation;
 }
 
-const struct floor_block *
-ledger_floor(const struct ledger *l)
+uint64_t
+ledger_floor(const struct ledger *l, uint8_t hash[static 32])
 {
-	return &l->floor;
+	memcpy(hash, l->floor_hash, 32);
+	return l->floor;
 }
 
 size_t

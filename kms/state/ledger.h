@@ -137,8 +137,8 @@ uint64_t ledger_effective(const struct ledger *l);
 uint64_t ledger_critical_index(const struct ledger *l);
 uint64_t ledger_generation(const struct ledger *l);
 
-/* The highest chain block that the cluster has seen; all zero: none. */
-const struct floor_block *ledger_floor(const struct ledger *l);
+/* The highest chain block that the cluster has seen (0: none). */
+uint64_t ledger_floor(const struct ledger *l, uint8_t hash[static 32]);
 size_t ledger_n_tcb_floors(const struct ledger *l);
 uint64_t ledger_tcb_floor_at(
     const struct ledger *l, size_t i, char name[static TCB_NAME_MAX]);

@@ -45,7 +45,8 @@ struct ledger {
 	/* The highest index that was ever anchored.  A new generation's anchor
 	 * may be lower; what had become effective stays so. */
 	uint64_t effective;
-	struct floor_block floor;
+	uint64_t floor;
+	uint8_t floor_hash[32];
 	struct ledger_epoch epoch[LEDGER_MAX_EPOCHS];
 	size_t n_epochs;
 	uint64_t n_handovers;

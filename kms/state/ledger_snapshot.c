@@ -1,8 +1,8 @@
 /* ledger_snapshot: a whole state as bytes, and back.
  *
- *   snapshot  'K' 'L' version u8 = 3 | index u64 | generation u64 |
+ *   snapshot  'K' 'L' version u8 = 2 | index u64 | generation u64 |
  *             anchor (generation u64 | index u64 | hash 32) |
- *             effective u64 | floor u64 | its time u64 | its hash 32 |
+ *             effective u64 | floor u64 | floor's block hash 32 |
  *             handovers u64 |
  *             n_epochs u16 | epoch ... | n_members u8 | member ... |
  *             n_floors u16 | floor ... | n_counters u32 | counter ... |
@@ -28,13 +28,13 @@
 #include "kms/state/command_int.h"
 #include "kms/state/ledger_int.h"
 
-#define VERSION 3
+#define VERSION 2
 #define EPOCH_LEN (8 + 33 + 64 + WRAPPED_ROOTS_LEN + 66 + 25 + 1 + 8)
 #define MEMBER_LEN (SLOT_MAX + 3 * 32 + 2 + 2 * 8)
 #define FLOOR_LEN (TCB_NAME_MAX + 8)
 #define COUNTER_LEN (20 + COUNTER_NAME_MAX + 8 + 16)
 #define ENTRY_LEN (8 + 2 + AUDIT_COMMAND_MAX)
-#define FIXED_LEN (3 + 8 + 8 + 48 + 8 + 48 + 8 + 2 + 1 + 2 + 4 + 8 + 64)
+#define FIXED_LEN (3 + 8 + 8 + 48 + 8 + 40 + 8 + 2 + 1 + 2 + 4 + 8 + 64)
 
 static_assert(FIXED_LEN + LEDGER_MAX_EPOCHS * EPOCH_LEN +
 	    LEDGER_MAX_MEMBERS * MEMBER_LEN +
@@ -55,9 +55,8 @@ write_head(struct wr *w, const struct ledger *l)
 	wr_be64(w, l->anchor.index);
 	wr_bytes(w, l->anchor.hash, sizeof l->anchor.hash);
 	wr_be64(w, l->effective);
-	wr_be64(w, l->floor.number);
-	wr_be64(w, l->floor.timestamp);
-	wr_bytes(w, l->floor.hash, sizeof l->floor.hash);
+	wr_be64(w, l->floor);
+	wr_bytes(w, l->floor_hash, sizeof l->floor_hash);
 	wr_be64(w, l->n_handovers);
 }
 
@@ -77,14 +76,11 @@ read_head(struct rd *r, struct ledger *l)
 	l->anchor.index = rd_be64(r);
 	command_read_array(r, l->anchor.hash, sizeof l->anchor.hash);
 	l->effective = rd_be64(r);
-	l->floor.number = rd_be64(r);
-	l->floor.timestamp = rd_be64(r);
-	command_read_array(r, l->floor.hash, sizeof l->floor.hash);
+	l->floor = rd_be64(r);
+	command_read_array(r, l->floor_hash, sizeof l->floor_hash);
 	l->n_handovers = rd_be64(r);
 	if (l->generation > l->index || a->generation > l->generation ||
-	    (l->floor.number == 0 &&
-		(l->floor.timestamp != 0 ||
-		    memcmp(l->floor.hash, zero, 32) != 0)))
+	    (l->floor == 0 && memcmp(l->floor_hash, zero, 32) != 0))
 		return false;
 	if (a->generation == 0)
 		return a->index == 0 && memcmp(a->hash, zero, 32) == 0 &&

@@ -501,44 +501,6 @@ SUITE(floor)
 	expect_refused(REASON_CHAIN_BACKWARDS, "100 after 101");
 }
 
-/* Whoever can name blocks cannot name one that is out of reach: above the
- * floor it is as many blocks as its time allows, and no more. */
-SUITE(block_ahead_of_its_time)
-{
-	struct chain_floor f;
-
-	o.block_ms = 13000; /* the mock's blocks are 12 s apart */
-	o.max_ahead_s = 3600;
-	again_with();
-	expect_block(100, 0); /* nothing to compare with */
-	mock_head(m, MOCK_ALL, 150, 150, 130);
-	later();
-	expect_refused(REASON_CHAIN_AHEAD, "block 130");
-	chainview_floor(v, &f);
-	cr_assert_eq(f.number, 100);
-	cr_assert_eq(f.timestamp, MOCK_TIME(100));
-	/* The same from a floor that was given; and just as many fit. */
-	for (unsigned ms = 12033; ms <= 12034; ms++) {
-		o.block_ms = ms; /* 30 blocks in (30 * 12 + 1) s, or not */
-		again_with();
-		chainview_set_floor(v, &f);
-		if (ms == 12033)
-			expect_block(130, 0);
-		else
-			expect_refused(REASON_CHAIN_AHEAD, "after 100");
-	}
-	/* One whose time is before the floor's. */
-	f.timestamp = MOCK_TIME(130) + 1;
-	o.block_ms = 1;
-	again_with();
-	chainview_set_floor(v, &f);
-	expect_refused(REASON_CHAIN_AHEAD, "block 130");
-	f.timestamp = 0; /* not known */
-	again_with();
-	chainview_set_floor(v, &f);
-	expect_block(130, 0);
-}
-
 /* A failure is not repeated by every caller at once. */
 SUITE(failures_are_shared_for_a_second)
 {

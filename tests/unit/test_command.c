@@ -53,7 +53,6 @@ setup(void)
 	c->u.generation.lossy = true;
 	all[COMMAND_ANCHORED].u.anchored.index = 77;
 	all[COMMAND_FLOOR].u.floor.number = 78;
-	all[COMMAND_FLOOR].u.floor.timestamp = 79;
 	c = &all[COMMAND_TCB_FLOOR];
 	strcpy(c->u.tcb_floor.name, "tdx-eval:50806f000000");
 	c->u.tcb_floor.number = 17;
