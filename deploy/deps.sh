@@ -2,7 +2,8 @@
 # deploy/deps.sh: everything that building and testing needs, from Debian 12
 # and npm.  `make deps` runs it.  Installs only what is missing; on a machine
 # that has everything it only looks, in well under a second.  With --examples
-# also what the examples run, with --tests what tests look at besides.
+# also what the examples run, with --tests what tests look at besides, with
+# --fuzz the second fuzzer, and nothing that fuzzing does without (npm).
 set -eu
 
 PACKAGES="
@@ -13,10 +14,13 @@ PACKAGES="
 	libnng-dev libnanomsg-dev liblmdb-dev libcriterion-dev
 	libuv1-dev libjansson-dev libcurl4-openssl-dev
 	libcyaml-dev libprotobuf-c-dev protobuf-c-compiler libcbor-dev zlib1g-dev
+	libseccomp-dev
 "
 # For deploy/examples and tests: --examples and --tests.
 EXAMPLE_PACKAGES="postgresql python3-cryptography python3-psycopg2"
-TEST_PACKAGES="python3-venv"
+TEST_PACKAGES="clang-tidy python3-venv"
+# For `make fuzz-afl`; libFuzzer is clang's.
+FUZZ_PACKAGES="afl++"
 # For tests/e2e/dashboard.sh alone; a large download.
 TEST_EXTRAS="chromium"
 # Consensus: Debian 12's own libraft 0.15 commits what it must not (figure 8 of
@@ -32,8 +36,9 @@ case ${1:-} in
 '') ;;
 --examples) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES" ;;
 --tests) PACKAGES="$PACKAGES $EXAMPLE_PACKAGES $TEST_PACKAGES" ;;
+--fuzz) PACKAGES="$PACKAGES $FUZZ_PACKAGES" NODE_FOLDERS='' ;;
 *)
-	echo "usage: deploy/deps.sh [--examples | --tests]" >&2
+	echo "usage: deploy/deps.sh [--examples | --tests | --fuzz]" >&2
 	exit 2
 	;;
 esac
@@ -100,6 +105,7 @@ raft_is_enough() {
 
 # node and npm may come from anywhere, as long as they are new enough.
 node_is_enough() {
+	[ -z "$NODE_FOLDERS" ] && return
 	command -v npm >/dev/null 2>&1 &&
 	    node -e "process.exit(+!(parseInt(process.versions.node) >= $NODE_MIN))" \
 	    2>/dev/null

@@ -5,9 +5,11 @@
  *   even  a stranger: the bytes of the stream, as they are
  *   odd   a live peer: its Noise handshake is honest, the rest is a list of
  *         (type, two bytes of length, body) that it seals and sends; bit 1
- *         says whether the owner accepts its evidence
+ *         says whether the owner accepts its evidence; type 128 and above:
+ *         what was sent last is sent once more
  * Never may a session be open, or a request arrive, or our own evidence be
- * asked for, before the owner has accepted the peer's. */
+ * asked for, before the owner has accepted the peer's.  A repeated frame is
+ * refused.  Once there are keys, the handshake's secrets are gone. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +65,36 @@ begin(enum channel_role role, struct buf *out)
 	return session;
 }
 
+static bool
+all_zero(const uint8_t *p, size_t len)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < len; i++)
+		any |= p[i];
+	return any == 0;
+}
+
+/* Every byte is there to be read. */
+static void
+touch(struct bytes b)
+{
+	static volatile uint8_t sink;
+
+	for (size_t i = 0; i < b.len; i++)
+		sink = b.p[i];
+	(void)sink;
+}
+
+static void
+must_be_wiped(const struct session *s)
+{
+	must(all_zero(s->e, sizeof s->e));
+	must(all_zero(s->noise.e, sizeof s->noise.e));
+	must(all_zero(s->noise.ck, sizeof s->noise.ck));
+	must(all_zero(s->noise.k, sizeof s->noise.k));
+}
+
 /* The owner's part at each event of the server. */
 static enum err
 own(struct run *r, struct session_event *ev)
@@ -90,6 +122,7 @@ own(struct run *r, struct session_event *ev)
 			must(e == ERR_OK);
 		} else {
 			must(session_is_open(r->server));
+			touch(ev->body);
 			return ERR_OK;
 		}
 	}
@@ -109,6 +142,8 @@ feed(struct run *r, struct bytes in)
 		if (e == ERR_OK)
 			e = own(r, &ev);
 		must(r->accepted || !session_is_open(r->server));
+		if (r->server->keyed)
+			must_be_wiped(r->server);
 	}
 	if (e != ERR_OK)
 		session_refuse(r->server, &r->to_client, REASON_FRAME, 0);
@@ -141,6 +176,7 @@ messages(struct run *r, struct rd *in)
 {
 	enum err e = ERR_OK;
 
+	/* `to_server` keeps what was sent last. */
 	while (e == ERR_OK && in->left > 0) {
 		uint8_t type = rd_u8(in);
 		size_t len = rd_be16(in);
@@ -150,11 +186,16 @@ messages(struct run *r, struct rd *in)
 			len = in->left;
 		if ((body = rd_bytes(in, len)) == NULL)
 			return;
+		if ((type & 128) != 0) {
+			must(r->to_server.len == 0 ||
+			    feed(r, buf_view(&r->to_server)) != ERR_OK);
+			return;
+		}
+		r->to_server.len = 0;
 		must(session_put_message(r->client, &r->to_server,
 			 (enum message)type, (struct bytes){ body, len },
 			 0) == ERR_OK);
 		e = feed(r, buf_view(&r->to_server));
-		r->to_server.len = 0;
 	}
 }
 

@@ -212,6 +212,19 @@ check_counter(const struct command *c, const struct ledger *l, uint64_t before,
 		must(now == before && before != c->u.increment.expected);
 }
 
+/* Of all epochs the one that is named has moved on, and to what was said. */
+static void
+check_epochs(const struct command *c, const struct ledger *l,
+    const enum ledger_epoch_state *before)
+{
+	uint64_t named = c->u.epoch_state.number;
+
+	must(ledger_epoch(l, named) != NULL);
+	for (size_t i = 0; i < ledger_n_epochs(l); i++)
+		must(ledger_epoch(l, i)->state ==
+		    (i == named ? c->u.epoch_state.state : before[i]));
+}
+
 static void
 apply(struct ledger *l, struct ledger *twin, const struct command *c)
 {
@@ -220,7 +233,10 @@ apply(struct ledger *l, struct ledger *twin, const struct command *c)
 	uint8_t before[32], after[32];
 	uint64_t index = ledger_index(l) + 1, value;
 	struct marks m = marks_of(l);
+	enum ledger_epoch_state states[LEDGER_MAX_EPOCHS];
 
+	for (size_t i = 0; i < ledger_n_epochs(l); i++)
+		states[i] = ledger_epoch(l, i)->state;
 	value = c->kind == COMMAND_INCREMENT
 	    ? ledger_counter_get(l, c->u.increment.app_id, c->u.increment.name)
 	    : 0;
@@ -239,6 +255,8 @@ apply(struct ledger *l, struct ledger *twin, const struct command *c)
 	check_marks(&m, l);
 	if (c->kind == COMMAND_INCREMENT)
 		check_counter(c, l, value, &o[0]);
+	if (c->kind == COMMAND_EPOCH_STATE && o[0].err == ERR_OK)
+		check_epochs(c, l, states);
 	buf_fini(&b);
 }
 

@@ -1,6 +1,5 @@
 /* kmsd: a KMS node.  Options and wiring; no logic. */
 #include <getopt.h>
-#include <linux/close_range.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
 #include "kms/service/admin.h"
+#include "kms/service/confine.h"
 #include "kms/service/disk.h"
 #include "kms/service/floors.h"
 #include "kms/service/public.h"
@@ -22,9 +22,6 @@
 #define STORE_MAP_MAX (1u << 30)
 /* Each worker may wait for the chain, a quote, or a peer. */
 #define WORKERS "16"
-#define REBIRTH_US 300000
-#define DISK_FAILED "KMSD_DISK_FAILED" /* tells the next life */
-#define RETRY_US 5000000 /* after a start that failed */
 
 struct node {
 	struct kmsd_config cfg;
@@ -50,7 +47,7 @@ struct node {
 	struct admin *admin;
 	struct public *public; /* NULL: not asked for */
 	bool draining, stopping;
-	char **argv; /* borrows */
+	struct keeper_life life;
 };
 
 static const char usage[] =
@@ -188,8 +185,7 @@ open_store(struct node *n)
 		return ERR_OK;
 	/* The life before ended because its disk failed.  A disk that takes the
 	 * probe may not take the log: do not join and leave without end. */
-	if (getenv(DISK_FAILED) != NULL) {
-		(void)unsetenv(DISK_FAILED);
+	if (n->life.disk_failed) {
 		n->disk_trouble = ERR_IO;
 		return ERR_OK;
 	}
@@ -287,7 +283,7 @@ open_service(struct node *n)
 	if ((e = service_new(&n->service, &so)) != ERR_OK)
 		return e;
 	cso.cookie = n->service;
-	channel_limits_default(&cso.limits);
+	cso.limits = n->cfg.limits;
 	e = channel_server_start(&n->server, &n->loop, &cso);
 	if (e == ERR_OK)
 		e = service_set_server(n->service, n->server);
@@ -454,18 +450,6 @@ on_signal(uv_signal_t *sig, int number)
 	cluster_drain(n->cluster);
 }
 
-#define REBORN "KMSD_REBORN" /* in the environment of a later life */
-
-static _Noreturn void
-reborn(char **argv, useconds_t wait_us)
-{
-	(void)usleep(wait_us);
-	(void)setenv(REBORN, "1", 1);
-	(void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-	(void)execv("/proc/self/exe", argv);
-	abort();
-}
-
 /* This life is over.  Another one may begin: it has nothing of this one, so
  * the process is made anew (P7, P8). */
 static void
@@ -481,9 +465,9 @@ on_halt(void *cookie, enum core_halt why)
 		exit(0);
 	if (n->admin != NULL)
 		admin_over(n->admin);
-	if (why == HALT_DISK && n->disk_trouble == ERR_OK)
-		(void)setenv(DISK_FAILED, "1", 1);
-	reborn(n->argv, REBIRTH_US);
+	keeper_again(why == HALT_DISK && n->disk_trouble == ERR_OK
+		? KEEPER_DISK
+		: KEEPER_AGAIN);
 }
 
 static void
@@ -574,18 +558,19 @@ main(int argc, char **argv)
 		free(n);
 		return 2;
 	}
-	n->argv = argv;
 	log_set_level(n->cfg.log_level);
 	if (check) {
 		rc = print_config(&n->cfg);
 		free(n);
 		return rc;
 	}
+	if (kmsd_confine(&n->life, &n->cfg) != ERR_OK)
+		return 1;
 	if (start(n) != ERR_OK) {
 		/* Nothing is under way that needs an orderly end.  Who has
 		 * been up before does not die of a passing trouble. */
-		if (getenv(REBORN) != NULL)
-			reborn(argv, RETRY_US);
+		if (!n->life.first)
+			keeper_again(KEEPER_LATER);
 		return 1;
 	}
 	(void)uv_run(&n->loop, UV_RUN_DEFAULT);

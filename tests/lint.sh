@@ -42,6 +42,28 @@ for n in $(seq 31); do
 	done < <(grep -oE '`[^`]+`' <<<"${row##*| P$n |}" | tr -d '`')
 done
 
+# Bugs are planted once each, as fuzz/proof.sh says, and by it alone.
+diff <(grep -noE 'PLANTED\([0-9]+\)' $(echo "$files" | grep -E '^(common|node|kms)/') |
+    sed -E 's/([^:]*):.*\(([0-9]+)\)/\2|\1/' | sort) \
+    <(fuzz/proof.sh list | awk -F'|' '{ print $1 "|" $3 }' | sort) ||
+    say "planted bugs are not those of fuzz/proof.sh"
+git grep -nE 'PLANT\b' -- ':!common/base/planted.h' ':!fuzz/proof.sh' \
+    ':!fuzz/README.md' ':!tests/lint.sh' |
+    grep -vxE 'Makefile:[0-9]+:.\$\(CC\) \$\(CPPFLAGS\) -DPLANT=\$\(N\) .*' |
+    grep . && say "PLANT outside of the proof"
+# Each function that is given a secret is checked, or has a reason.
+tests/ctime/list.sh || bad=1
+
+# Who reads what from outside: the list is of the targets that there are.
+listed=$(sed -n '/^| bytes/,/^$/p' fuzz/TARGETS.md | sed 's/.*|\(.*\)|$/\1/' | grep -oE '`[a-z0-9_]+`' | tr -d '`' | sort -u)
+for t in $listed; do
+	[ -f "fuzz/fuzz_$t.c" ] || say "fuzz/TARGETS.md: no target $t"
+done
+for f in fuzz/fuzz_*.c; do
+	t=${f#fuzz/fuzz_}
+	grep -qx "${t%.c}" <<<"$listed" || say "fuzz/TARGETS.md does not list ${t%.c}"
+done
+
 # No work left lying about, no machine paths.
 grep -nE 'TODO|FIXME|XXX:' $files && say "unfinished work"
 git grep -nE '/(root|home|work)/' -- '*.c' '*.h' '*.sh' '*.md' '*.sol' '*.mjs' Makefile \

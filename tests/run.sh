@@ -4,9 +4,12 @@
 #   N passed, N failed, N skipped
 # and the exit status is 0 only if nothing failed and something passed.
 #
-# usage: tests/run.sh [unit DIR | forge | e2e DIR | corpora DIR |
+# usage: tests/run.sh [unit DIR | plain DIR LIST | forge | e2e DIR | corpora DIR |
 #     cluster DIR N | chaos DIR N | model SIZE | script DIR FILE]...
 #   unit DIR     every test binary under DIR/tests/unit
+#   plain DIR LIST  the programs of DIR/tests/plain that LIST names, under
+#                UNDER (a command) if it is set; their time limits SLOW (1)
+#                times as long
 #   corpora DIR  every replay binary under DIR/fuzz with its corpus
 #   forge        the contracts' tests
 #   e2e DIR      every tests/e2e/*.sh, with the programs of DIR, JOBS (3) at a
@@ -18,6 +21,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
+export TSAN_OPTIONS=suppressions=$PWD/tests/checks/tsan.supp:second_deadlock_stack=1
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
@@ -94,6 +98,16 @@ while [ $# -gt 0 ]; do
 			run_tap "$(basename "$t")" timeout -k 10 900 "$t" --tap=- --quiet -j2
 		done
 		shift 2
+		;;
+	plain)
+		echo "unit tests ($2, $(basename "$3"))"
+		for n in $(sed 's/#.*//' "$3"); do
+			# A word or several before it, or none.
+			# shellcheck disable=SC2086
+			run_tap "test_$n" timeout -k 10 1800 ${UNDER:-} \
+			    "$2/tests/plain/test_$n" "-j${JOBS:-4}"
+		done
+		shift 3
 		;;
 	corpora)
 		echo "fuzz corpora ($2)"

@@ -5,7 +5,7 @@
  * So certificates are parsed in a library context that has no decoders; the
  * key is made from the point itself, and signatures are verified over the
  * bytes as they came. */
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,6 +20,7 @@
 #include "common/attest/der.h"
 #include "common/attest/pem.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 #include "common/crypto/p256.h"
 
 /* RFC 5280 4.1.2.5: seconds are there, the zone is Z; nothing else. */
@@ -94,20 +95,22 @@ object_signed_by(const struct signed_object *o, EVP_PKEY *key)
 	return ok;
 }
 
-static OSSL_LIB_CTX *plain_ctx; /* for the life of the process */
-static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
-
-static void
-plain_init(void)
+/* For the life of the process, once it could be made; NULL: no memory, this
+ * time. */
+static OSSL_LIB_CTX *
+plain_ctx(void)
 {
-	OSSL_LIB_CTX *c = OSSL_LIB_CTX_new();
+	static _Atomic(OSSL_LIB_CTX *) made;
+	OSSL_LIB_CTX *c = atomic_load(&made), *none = NULL;
 
+	if (c != NULL || (c = OSSL_LIB_CTX_new()) == NULL)
+		return c;
 	/* Without any, OpenSSL would load the default provider by itself. */
-	if (c != NULL && OSSL_PROVIDER_load(c, "null") == NULL) {
-		OSSL_LIB_CTX_free(c);
-		c = NULL;
-	}
-	plain_ctx = c;
+	if (OSSL_PROVIDER_load(c, "null") != NULL &&
+	    atomic_compare_exchange_strong(&made, &none, c))
+		return c;
+	OSSL_LIB_CTX_free(c); /* or another thread was first */
+	return none;
 }
 
 /* An uncompressed point on the named curve: explicit parameters that happen
@@ -184,18 +187,23 @@ enum err
 cert_parse(struct cert **out, struct bytes der)
 {
 	struct cert *c = calloc(1, sizeof *c);
+	uint64_t before = memfail_count();
+	OSSL_LIB_CTX *ctx;
 	const uint8_t *p;
 	enum err e = ERR_NOMEM;
 
-	(void)pthread_once(&plain_once, plain_init);
-	if (c == NULL || plain_ctx == NULL)
+	if (c == NULL) {
+		e = memfail_note();
+		goto done;
+	}
+	if ((ctx = plain_ctx()) == NULL)
 		goto done;
 	e = ERR_MALFORMED;
 	if (der.len > LIMIT_CERT ||
 	    (e = object_open(&c->o, der, DER_CONTEXT_0, true)) != ERR_OK)
 		goto done;
 	e = ERR_NOMEM;
-	if ((c->x = X509_new_ex(plain_ctx, NULL)) == NULL)
+	if ((c->x = X509_new_ex(ctx, NULL)) == NULL)
 		goto done;
 	p = c->o.der.p;
 	e = ERR_MALFORMED;
@@ -210,7 +218,7 @@ cert_parse(struct cert **out, struct bytes der)
 done:
 	ERR_clear_error();
 	cert_free(c);
-	return e;
+	return memfail_err(before, e);
 }
 
 void
@@ -327,11 +335,12 @@ enum err
 crl_parse(struct crl **out, struct bytes der)
 {
 	struct crl *c = calloc(1, sizeof *c);
+	uint64_t before = memfail_count();
 	const uint8_t *p;
 	enum err e = ERR_MALFORMED;
 
 	if (c == NULL)
-		return ERR_NOMEM;
+		return memfail_note();
 	if (der.len > LIMIT_COLLATERAL ||
 	    (e = object_open(&c->o, der, DER_INTEGER, false)) != ERR_OK)
 		goto done;
@@ -348,7 +357,7 @@ crl_parse(struct crl **out, struct bytes der)
 done:
 	ERR_clear_error();
 	crl_free(c);
-	return e;
+	return memfail_err(before, e);
 }
 
 void

@@ -13,6 +13,7 @@
 #include "common/attest/dcap.h"
 #include "common/attest/tcb.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 #include "common/crypto/hash.h"
 #include "common/crypto/p256.h"
 
@@ -356,15 +357,16 @@ dcap_verify_cached(struct verdict *out, struct dcap_cache *k,
     const struct dcap_root *root, int64_t now, struct refusal *why)
 {
 	struct run r = { .k = k, .now = now, .why = why };
+	uint64_t before = memfail_count();
 	/* Cheap checks first: step 1 before any collateral. */
 	enum err e = quote_parse(&r.q, quote, why);
 
 	if (e != ERR_OK ||
 	    (e = bundle_for(&r.b, k, c, root, now, why)) != ERR_OK)
-		return e;
+		return memfail_err(before, e);
 	e = run_steps(&r, out);
 	dcap_bundle_unref(r.b);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -413,6 +415,7 @@ dcap_need(struct dcap_need *out, struct dcap_cache *k, struct bytes quote,
 	struct platform *p;
 	uint8_t id[32];
 	struct quote q;
+	uint64_t before = memfail_count();
 	enum err e = quote_parse(&q, quote, why);
 
 	if (e != ERR_OK)
@@ -424,7 +427,8 @@ dcap_need(struct dcap_need *out, struct dcap_cache *k, struct bytes quote,
 	p = (struct platform *)lookup(k, DCAP_CACHE_PLATFORM, id);
 	if (p == NULL) {
 		if ((e = platform_read(&p, q.cert_data, why)) != ERR_OK)
-			return e;
+			return memfail_err(before, e);
+		assert(p != NULL);
 		store(k, DCAP_CACHE_PLATFORM, id, &p->obj);
 	}
 	out->tee = q.tee;
@@ -438,7 +442,7 @@ enum err
 dcap_platform(uint8_t fmspc[static 6], bool *platform_ca, struct bytes quote,
     struct refusal *why)
 {
-	struct dcap_need n;
+	struct dcap_need n = { 0 };
 	enum err e = dcap_need(&n, NULL, quote, why);
 
 	if (e == ERR_OK) {

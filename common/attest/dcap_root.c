@@ -4,12 +4,14 @@
 
 #include "common/attest/dcap_root.h"
 #include "common/attest/intelroot.h"
+#include "common/base/memfail.h"
 #include "common/crypto/hash.h"
 
 enum err
 dcap_root_new(struct dcap_root **out, struct bytes der)
 {
 	struct dcap_root *r = calloc(1, sizeof *r);
+	uint64_t before = memfail_count();
 	enum err e = ERR_NOMEM;
 
 	if (r == NULL || (e = buf_set(&r->der, der.p, der.len)) != ERR_OK)
@@ -28,17 +30,17 @@ dcap_root_new(struct dcap_root **out, struct bytes der)
 	e = ERR_OK;
 done:
 	dcap_root_free(r);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
 dcap_root_intel(struct dcap_root **out)
 {
-	struct dcap_root *r;
+	struct dcap_root *r = NULL;
 	enum err e = dcap_root_new(
 	    &r, (struct bytes){ intel_root_der, sizeof intel_root_der });
 
-	assert(e == ERR_NOMEM || (e == ERR_OK && r->intel));
+	assert(e == ERR_NOMEM || (e == ERR_OK && r != NULL && r->intel));
 	if (e == ERR_OK)
 		*out = r;
 	return e;

@@ -6,6 +6,7 @@
 #include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
+#include "common/base/planted.h"
 #include "common/crypto/hash.h"
 
 #define READY "system-ready"
@@ -133,7 +134,7 @@ parse_event(struct event *e, struct buf *payloads, const json_t *obj,
 	    type > UINT32_MAX ||
 	    json_get_str(&digest, obj, "digest") != ERR_OK ||
 	    json_get_str(&name, obj, "event") != ERR_OK ||
-	    strlen(name) >= sizeof e->name)
+	    (strlen(name) >= sizeof e->name && !PLANTED(9)))
 		return refuse(why, REASON_EVENT_LOG, "event does not parse");
 	/* Room for all is reserved, so that pointers into it stay. */
 	if (json_get_hex_buf(payloads, payloads->cap, obj, "event_payload") !=

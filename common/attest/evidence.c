@@ -4,6 +4,7 @@
 #include "common/attest/evidence.h"
 #include "common/attest/pccs.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 #include "common/base/secret.h"
 
 struct verifier {
@@ -162,6 +163,7 @@ verifier_check(struct verifier *v, struct attested *out,
     enum boot_variant variant, int64_t now, struct refusal *why)
 {
 	struct attested *a = calloc(1, sizeof *a);
+	uint64_t before = memfail_count();
 	enum err e = ERR_NOMEM;
 
 	if (a == NULL)
@@ -185,5 +187,9 @@ verifier_check(struct verifier *v, struct attested *out,
 	*out = *a;
 done:
 	free(a);
+	e = memfail_err(before, e);
+	/* Nobody is to be blamed for what could not be looked at. */
+	if (e == ERR_NOMEM && why != NULL)
+		*why = (struct refusal){ .code = REASON_NONE };
 	return e;
 }

@@ -56,7 +56,7 @@ void verifier_pccs_stats(struct pccs_stats *out, struct verifier *v);
  * image.  Collateral that turns out wrong is fetched anew, once at once (from
  * another provider, if there is one) and then the next time.
  * ERR_DENIED with the reason; ERR_AGAIN when collateral cannot be had now
- * (REASON_COLLATERAL_MISSING). */
+ * (REASON_COLLATERAL_MISSING); ERR_NOMEM, without one. */
 enum err verifier_check(struct verifier *v, struct attested *out,
     const struct evidence *e, const uint8_t report_data[static 64],
     enum boot_variant variant, int64_t now, struct refusal *why);

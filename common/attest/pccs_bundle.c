@@ -9,6 +9,7 @@
 #include "common/base/hex.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 #include "common/net/fetch.h"
 
 #define URL_CAP 512
@@ -100,6 +101,8 @@ status_check(const struct fetch_reply *r, const char *what, struct refusal *why)
 {
 	char text[32];
 
+	if (r->err == ERR_NOMEM) /* that is no fault of the provider's */
+		return r->err;
 	if (r->err != ERR_OK)
 		return missing(why, what, err_text(r->err));
 	switch (r->status) {
@@ -249,6 +252,7 @@ pccs_bundle_fetch(struct pccs_bundle *out, struct pccs_trouble *trouble,
 	char url[PARTS][URL_CAP];
 	struct fetch_request rq[PARTS] = { 0 };
 	struct fetch_reply reply[PARTS];
+	uint64_t before = memfail_count();
 	enum err e = ERR_OK;
 
 	*trouble = (struct pccs_trouble){ 0 };
@@ -268,7 +272,7 @@ pccs_bundle_fetch(struct pccs_bundle *out, struct pccs_trouble *trouble,
 			    names_platform((enum part)i);
 			break;
 		}
-		e = take_part(&n, (enum part)i, &reply[i]);
+		e = memfail_err(before, take_part(&n, (enum part)i, &reply[i]));
 		if (e != ERR_OK && e != ERR_NOMEM)
 			e = refuse(why, REASON_COLLATERAL_INVALID,
 			    "%s does not parse", part_name[i]);

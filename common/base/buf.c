@@ -6,6 +6,7 @@
 #include <sodium.h>
 
 #include "common/base/buf.h"
+#include "common/base/memfail.h"
 
 #define PRINTF_MAX (16u << 20)
 
@@ -23,7 +24,7 @@ buf_reserve(struct buf *b, size_t cap)
 	if (want < 64)
 		want = 64;
 	if ((p = realloc(b->p, want + 1)) == NULL)
-		return ERR_NOMEM;
+		return memfail_note();
 	b->p = p;
 	b->cap = want;
 	b->p[b->len] = 0;

@@ -5,12 +5,14 @@
 
 #include "common/base/hex.h"
 #include "common/base/json.h"
+#include "common/base/memfail.h"
 #include "common/base/secret.h"
 
 static enum err
 parse(json_t **out, const void *text, size_t len, size_t max, size_t flags,
     char *why, size_t why_cap)
 {
+	uint64_t before = memfail_count();
 	json_error_t je;
 	json_t *v;
 
@@ -22,6 +24,16 @@ parse(json_t **out, const void *text, size_t len, size_t max, size_t flags,
 	}
 	v = json_loadb(
 	    text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &je);
+	/* Its calls are bound as they come, which saves whatever vector
+	 * registers have at the time. */
+	secret_wipe_stack();
+	/* It may have come out, without a character: memfail.h. */
+	if (memfail_count() != before) {
+		json_decref(v);
+		if (why != NULL)
+			(void)snprintf(why, why_cap, "%s", err_text(ERR_NOMEM));
+		return ERR_NOMEM;
+	}
 	if (v == NULL) {
 		if (why != NULL)
 			(void)snprintf(
@@ -170,9 +182,12 @@ json_set_hex(json_t *obj, const char *key, const uint8_t *p, size_t len)
 enum err
 json_set_str(json_t *obj, const char *key, const char *text)
 {
+	uint64_t before = memfail_count();
 	json_t *v = json_string(text);
 
-	return v == NULL ? ERR_MALFORMED : json_set_new(obj, key, v);
+	if (v == NULL)
+		return memfail_err(before, ERR_MALFORMED);
+	return json_set_new(obj, key, v);
 }
 
 enum err
@@ -192,14 +207,16 @@ json_set_bool(json_t *obj, const char *key, bool v)
 static enum err
 dump(struct buf *out, const json_t *v, size_t flags)
 {
-	size_t n = json_dumpb(v, NULL, 0, flags);
+	size_t n = json_dumpb(v, NULL, 0, flags), got;
 	enum err e;
 
 	if (n == 0)
 		return ERR_NOMEM;
 	if ((e = buf_reserve(out, out->len + n)) != ERR_OK)
 		return e;
-	if (json_dumpb(v, (char *)out->p + out->len, n, flags) != n)
+	got = json_dumpb(v, (char *)out->p + out->len, n, flags);
+	secret_wipe_stack(); /* as in parse */
+	if (got != n)
 		return ERR_NOMEM;
 	out->len += n;
 	out->p[out->len] = 0;
@@ -257,5 +274,5 @@ wiping_free(void *p)
 void
 json_wiping(void)
 {
-	json_set_alloc_funcs(malloc, wiping_free);
+	json_set_alloc_funcs(memfail_malloc, wiping_free);
 }

@@ -69,6 +69,25 @@ log_why(const struct refusal *why)
 	};
 }
 
+/* What a flood may write.  A kind is an event, and its reason if it has one;
+ * of each kind so many lines come a second, and so many at once; of all kinds
+ * together so many.  Of the others a line tells the number, every
+ * LOG_TOLD_MS while something is logged:
+ *   event=log_suppressed kind=refused reason=busy count=1234
+ * Lines are for people: what has to be whole is counted where it happens. */
+#define LOG_KIND_PER_S 5u
+#define LOG_KIND_BURST 500u
+#define LOG_ALL_PER_S 20u
+#define LOG_ALL_BURST 2000u
+#define LOG_KINDS 128u /* further ones share the last place */
+#define LOG_TOLD_MS 5000u
+
+/* log_tick tells what was suppressed, if it is time to; for who may be silent
+ * after a flood. */
+void log_tick(void);
+/* Lines suppressed since the start. */
+uint64_t log_suppressed(void);
+
 /* log_set_program names the program (static string) in every line. */
 void log_set_program(const char *name);
 void log_set_level(enum log_level min);

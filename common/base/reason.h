@@ -50,6 +50,7 @@
 	X(HANDSHAKE, "handshake", "Handshake failed") \
 	X(REQUEST, "request", "Bad request") \
 	X(BUSY, "busy", "Too busy") \
+	X(RATE, "rate", "Too many requests") \
 	X(TIMEOUT, "timeout", "Timed out") \
 	/* What the contracts answer */ \
 	X(CONTRACT_TCB, "contract_tcb", "TCB status is not up to date") \

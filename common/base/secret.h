@@ -23,6 +23,12 @@ void secret_open_rw(void *p);
 
 void secret_wipe(void *p, size_t len);
 
+/* secret_wipe_stack zeroes the stack below its caller, and the vector
+ * registers: what functions that have returned, a library's above all, left
+ * there.  For who has called one with a secret; what the caller itself has it
+ * wipes by name, before. */
+void secret_wipe_stack(void);
+
 /* secret_equal compares in constant time. */
 bool secret_equal(const void *a, const void *b, size_t len);
 

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/yaml.h"
 
@@ -105,23 +104,6 @@ yaml_parse(void **out, struct bytes text, const cyaml_schema_value_t *schema,
 	    t.where[0] != '\0' ? " (" : "", t.where,
 	    t.where[0] != '\0' ? ")" : "");
 	return ERR_CONFIG;
-}
-
-enum err
-yaml_load(void **out, const char *path, const cyaml_schema_value_t *schema,
-    char why[static YAML_WHY_MAX])
-{
-	struct buf text = { 0 };
-	enum err e = file_read(&text, path, LIMIT_CONFIG_FILE);
-
-	if (e != ERR_OK) {
-		(void)snprintf(why, YAML_WHY_MAX, "%s: %s", path, err_text(e));
-		e = ERR_CONFIG;
-	} else {
-		e = yaml_parse(out, buf_view(&text), schema, why);
-	}
-	buf_fini(&text);
-	return e;
 }
 
 void

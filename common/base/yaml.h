@@ -21,8 +21,6 @@ extern const cyaml_strval_t yaml_bools[2];
  * ERR_CONFIG: `why` says what is wrong and where. */
 enum err yaml_parse(void **out, struct bytes text,
     const cyaml_schema_value_t *schema, char why[static YAML_WHY_MAX]);
-enum err yaml_load(void **out, const char *path,
-    const cyaml_schema_value_t *schema, char why[static YAML_WHY_MAX]);
 /* (Not "free": libyaml exports a yaml_free of its own and would call ours.) */
 void yaml_release(void *p, const cyaml_schema_value_t *schema);
 

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "common/crypto/envbox.h"
@@ -38,6 +39,7 @@ gcm(bool seal, uint8_t *out, struct bytes in, const uint8_t key[static 32],
 	e = ERR_OK;
 done:
 	EVP_CIPHER_CTX_free(x);
+	secret_wipe_stack();
 	return e;
 }
 
@@ -49,17 +51,22 @@ envbox_seal_with(struct buf *out, const uint8_t pub[static 32],
 	uint8_t shared[32];
 	struct buf b = { 0 };
 	enum err e;
+	int rc;
 
 	if (plain.len > INT32_MAX)
 		return ERR_LIMIT;
-	/* It refuses a result of zeros. */
-	if (crypto_scalarmult(shared, secret, pub) != 0) {
+	/* It refuses a result of zeros: the same for every secret. */
+	rc = crypto_scalarmult(shared, secret, pub);
+	secret_wipe_stack();
+	CT_PUBLIC(rc);
+	if (rc != 0) {
 		e = ERR_AUTH;
 		goto done;
 	}
 	if ((e = buf_reserve(&b, ENVBOX_OVERHEAD + plain.len)) != ERR_OK)
 		goto done;
 	(void)crypto_scalarmult_base(b.p, secret);
+	secret_wipe_stack();
 	memcpy(b.p + ENVBOX_PUB, iv, ENVBOX_IV);
 	b.len = ENVBOX_OVERHEAD + plain.len;
 	e = gcm(true, b.p + ENVBOX_PUB + ENVBOX_IV, plain, shared, iv,
@@ -95,13 +102,17 @@ envbox_open(struct buf *out, const uint8_t secret[static 32], struct bytes blob)
 	struct buf b = { 0 };
 	struct bytes in;
 	enum err e;
+	int rc;
 
 	if (blob.len < ENVBOX_OVERHEAD || blob.len > INT32_MAX)
 		return ERR_MALFORMED;
 	in = (struct bytes){ blob.p + ENVBOX_PUB + ENVBOX_IV,
 		blob.len - ENVBOX_OVERHEAD };
 	memcpy(tag, blob.p + blob.len - TAG, TAG);
-	if (crypto_scalarmult(shared, secret, blob.p) != 0) {
+	rc = crypto_scalarmult(shared, secret, blob.p);
+	secret_wipe_stack();
+	CT_PUBLIC(rc);
+	if (rc != 0) {
 		e = ERR_AUTH;
 		goto done;
 	}

@@ -1,133 +1,112 @@
-#include <pthread.h>
+/* OpenSSL's own code for these functions, by the calls that keep their state
+ * where the caller says: its EVP calls allocate at every digest, and a node
+ * without memory has to refuse, which takes hashes, and not to die. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/ripemd.h>
+#include <openssl/sha.h>
 
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
 
+#define SHA256_BLOCK 64
 #define HKDF_INFO_MAX (5u * 1024)
 
+/* They fail for no input; what they leave of a secret is wiped. */
 static void
 must(int ok)
 {
 	if (!ok)
-		abort(); /* out of memory inside the library */
-}
-
-/* Looked up once: EVP_sha256() has OpenSSL 3 search its providers at every
- * digest, under a lock. */
-enum { SHA_256, SHA_384, SHA_512, SHA3_256, SHA3_384, SHA3_512, N_SHA };
-static EVP_MD *sha[N_SHA];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void
-fetch(void)
-{
-	static const char *const name[N_SHA] = { "SHA2-256", "SHA2-384",
-		"SHA2-512", "SHA3-256", "SHA3-384", "SHA3-512" };
-
-	for (int i = 0; i < N_SHA; i++)
-		must((sha[i] = EVP_MD_fetch(NULL, name[i], NULL)) != NULL);
-}
-
-static const EVP_MD *
-known(int which)
-{
-	(void)pthread_once(&once, fetch);
-	return sha[which];
-}
-
-static void
-digest(uint8_t *out, const EVP_MD *md, const struct bytes *part, size_t n)
-{
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
-
-	must(c != NULL);
-	must(EVP_DigestInit_ex(c, md, NULL));
-	for (size_t i = 0; i < n; i++)
-		must(EVP_DigestUpdate(c, part[i].p, part[i].len));
-	must(EVP_DigestFinal_ex(c, out, NULL));
-	EVP_MD_CTX_free(c);
+		abort();
 }
 
 void
 sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
 {
-	digest(out, known(SHA_256), part, n);
+	SHA256_CTX c;
+
+	must(SHA256_Init(&c));
+	for (size_t i = 0; i < n; i++)
+		must(SHA256_Update(&c, part[i].p, part[i].len));
+	must(SHA256_Final(out, &c));
+	secret_wipe(&c, sizeof c);
 }
 
 void
 sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
 {
-	digest(out, known(SHA_384), part, n);
+	SHA512_CTX c;
+
+	must(SHA384_Init(&c));
+	for (size_t i = 0; i < n; i++)
+		must(SHA384_Update(&c, part[i].p, part[i].len));
+	must(SHA384_Final(out, &c));
+	secret_wipe(&c, sizeof c);
 }
 
 void
 sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
 {
-	digest(out, known(SHA_512), part, n);
-}
+	SHA512_CTX c;
 
-void
-sha3_256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
-{
-	digest(out, known(SHA3_256), part, n);
-}
-
-void
-sha3_384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
-{
-	digest(out, known(SHA3_384), part, n);
-}
-
-void
-sha3_512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
-{
-	digest(out, known(SHA3_512), part, n);
+	must(SHA512_Init(&c));
+	for (size_t i = 0; i < n; i++)
+		must(SHA512_Update(&c, part[i].p, part[i].len));
+	must(SHA512_Final(out, &c));
+	secret_wipe(&c, sizeof c);
 }
 
 void
 sha256(uint8_t out[static 32], const void *in, size_t len)
 {
-	digest(out, known(SHA_256), &(struct bytes){ in, len }, 1);
+	sha256_v(out, &(struct bytes){ in, len }, 1);
 }
 
 void
 sha384(uint8_t out[static 48], const void *in, size_t len)
 {
-	digest(out, known(SHA_384), &(struct bytes){ in, len }, 1);
+	sha384_v(out, &(struct bytes){ in, len }, 1);
 }
 
 void
 sha512(uint8_t out[static 64], const void *in, size_t len)
 {
-	digest(out, known(SHA_512), &(struct bytes){ in, len }, 1);
+	sha512_v(out, &(struct bytes){ in, len }, 1);
 }
 
-enum err
+void
 ripemd160(uint8_t out[static 20], const void *in, size_t len)
 {
-	EVP_MD *md = EVP_MD_fetch(NULL, "RIPEMD-160", NULL);
+	RIPEMD160_CTX c;
 
-	if (md == NULL)
-		return ERR_UNSUPPORTED;
-	digest(out, md, &(struct bytes){ in, len }, 1);
-	EVP_MD_free(md);
-	return ERR_OK;
+	must(RIPEMD160_Init(&c));
+	must(RIPEMD160_Update(&c, in, len));
+	must(RIPEMD160_Final(out, &c));
 }
 
+/* RFC 2104: H(K ^ opad, H(K ^ ipad, text)). */
 void
 hmac_sha256(uint8_t out[static 32], const uint8_t *key, size_t key_len,
     const void *in, size_t len)
 {
-	static const uint8_t none[1];
+	uint8_t k[SHA256_BLOCK] = { 0 }, inner[32];
+	struct bytes part[2] = { { k, sizeof k }, { in, len } };
 
-	/* A NULL key means "reuse the last one" to OpenSSL. */
-	must(HMAC(known(SHA_256), key_len > 0 ? key : none, (int)key_len, in,
-		 len, out, NULL) != NULL);
+	if (key_len > sizeof k)
+		sha256(k, key, key_len);
+	else if (key_len > 0)
+		memcpy(k, key, key_len);
+	for (size_t i = 0; i < sizeof k; i++)
+		k[i] ^= 0x36;
+	sha256_v(inner, part, 2);
+	for (size_t i = 0; i < sizeof k; i++)
+		k[i] ^= 0x36 ^ 0x5c;
+	part[1] = (struct bytes){ inner, sizeof inner };
+	sha256_v(out, part, 2);
+	secret_wipe(k, sizeof k);
+	secret_wipe(inner, sizeof inner);
 }
 
 enum err
@@ -166,5 +145,6 @@ hkdf_sha256(uint8_t *out, size_t out_len, struct bytes salt, struct bytes ikm,
 	secret_wipe(prk, sizeof prk);
 	secret_wipe(t, sizeof t);
 	secret_wipe(block, 32);
+	secret_wipe_stack();
 	return ERR_OK;
 }

@@ -1,7 +1,7 @@
-/* hash: SHA-2, SHA-3, HMAC and HKDF, over OpenSSL's one-shot calls.
+/* hash: SHA-2, SHA-3, HMAC and HKDF.
  *
- * The `_v` forms hash the concatenation of `n` parts. None can fail on
- * valid input; a failing library call aborts. */
+ * The `_v` forms hash the concatenation of `n` parts.  None allocates, none
+ * can fail, and none leaves anything of its input behind. */
 #ifndef COMMON_CRYPTO_HASH_H
 #define COMMON_CRYPTO_HASH_H
 
@@ -18,14 +18,13 @@ void sha256(uint8_t out[static 32], const void *in, size_t len);
 void sha384(uint8_t out[static 48], const void *in, size_t len);
 void sha512(uint8_t out[static 64], const void *in, size_t len);
 
-/* ripemd160: for Ethereum's precompile alone.  ERR_UNSUPPORTED where the
- * library comes without it. */
-enum err ripemd160(uint8_t out[static 20], const void *in, size_t len);
+/* For Ethereum's precompile alone. */
+void ripemd160(uint8_t out[static 20], const void *in, size_t len);
 
 void sha256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
 void sha384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
 void sha512_v(uint8_t out[static 64], const struct bytes *part, size_t n);
-/* FIPS 202's; Ethereum's is in keccak.h. */
+/* FIPS 202's, by keccak.c; Ethereum's is in keccak.h. */
 void sha3_256_v(uint8_t out[static 32], const struct bytes *part, size_t n);
 void sha3_384_v(uint8_t out[static 48], const struct bytes *part, size_t n);
 void sha3_512_v(uint8_t out[static 64], const struct bytes *part, size_t n);

@@ -3,22 +3,30 @@
 #include <string.h>
 
 #include <secp256k1.h>
+#include <secp256k1_preallocated.h>
 #include <secp256k1_recovery.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/crypto/k256.h"
 #include "common/crypto/keccak.h"
 
+/* In memory of our own, so that there always is one. */
+#define CONTEXT_MAX 1024
+static _Alignas(16) uint8_t space[CONTEXT_MAX];
 static secp256k1_context *shared;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void
 make_context(void)
 {
+	/* Enough for everything since 0.2. */
+	const unsigned flags = SECP256K1_CONTEXT_NONE;
 	uint8_t seed[32];
 
-	shared = secp256k1_context_create(
-	    SECP256K1_CONTEXT_SIGN | SECP256K1_CONTEXT_VERIFY);
+	if (secp256k1_context_preallocated_size(flags) > sizeof space)
+		abort();
+	shared = secp256k1_context_preallocated_create(space, flags);
 	secret_random(seed, sizeof seed);
 	/* Blinding hides scalars from side channels; see secp256k1.h. */
 	if (shared == NULL || !secp256k1_context_randomize(shared, seed))
@@ -38,7 +46,11 @@ ctx(void)
 bool
 k256_secret_valid(const struct k256_secret *s)
 {
-	return secp256k1_ec_seckey_verify(ctx(), s->b) == 1;
+	int ok = secp256k1_ec_seckey_verify(ctx(), s->b);
+
+	secret_wipe_stack();
+	CT_PUBLIC(ok); /* Who has an invalid one is told. */
+	return ok == 1;
 }
 
 void
@@ -68,8 +80,12 @@ enum err
 k256_pubkey(struct k256_pub *out, const struct k256_secret *s)
 {
 	secp256k1_pubkey pub;
+	int ok = secp256k1_ec_pubkey_create(ctx(), &pub, s->b);
 
-	if (!secp256k1_ec_pubkey_create(ctx(), &pub, s->b))
+	secret_wipe_stack();
+	CT_PUBLIC(ok);
+	CT_PUBLIC(pub);
+	if (!ok)
 		return ERR_MALFORMED;
 	serialize(out, &pub);
 	return ERR_OK;
@@ -120,11 +136,15 @@ k256_sign_digest(struct k256_sig65 *out, const struct k256_secret *s,
     const uint8_t digest[static 32])
 {
 	secp256k1_ecdsa_recoverable_signature sig;
-	int recid;
+	int recid, ok;
 
 	/* NULL nonce function: RFC 6979, and the result is low-S. */
-	if (!secp256k1_ecdsa_sign_recoverable(
-		ctx(), &sig, digest, s->b, NULL, NULL))
+	ok = secp256k1_ecdsa_sign_recoverable(
+	    ctx(), &sig, digest, s->b, NULL, NULL);
+	secret_wipe_stack();
+	CT_PUBLIC(ok);
+	CT_PUBLIC(sig);
+	if (!ok)
 		return ERR_MALFORMED;
 	(void)secp256k1_ecdsa_recoverable_signature_serialize_compact(
 	    ctx(), out->b, &recid, &sig);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/secret.h"
+#include "common/crypto/hash.h"
 #include "common/crypto/keccak.h"
 
 struct sponge {
@@ -71,21 +72,33 @@ absorb_byte(struct sponge *s, uint8_t v)
 	}
 }
 
+/* What comes behind the message: the first bit of pad10*1; FIPS 202 6.1 has
+ * 01 before it, so that its functions are others. */
+#define PAD_KECCAK 0x01u
+#define PAD_SHA3 0x06u
+
 static void
-keccak(uint8_t *out, size_t out_len, const struct bytes *part, size_t n)
+sponge(uint8_t *out, size_t out_len, const struct bytes *part, size_t n,
+    uint64_t pad)
 {
 	struct sponge s = { .rate = 200 - 2 * out_len };
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < part[i].len; k++)
 			absorb_byte(&s, part[i].p[k]);
-	/* pad10*1: first bit at pos, last bit at the end of the block. */
-	s.a[s.pos / 8] ^= (uint64_t)1 << 8 * (s.pos % 8);
+	/* First bit at pos, last bit at the end of the block. */
+	s.a[s.pos / 8] ^= pad << 8 * (s.pos % 8);
 	s.a[(s.rate - 1) / 8] ^= (uint64_t)0x80 << 56;
 	permute(s.a);
 	for (size_t i = 0; i < out_len; i++)
 		out[i] = (uint8_t)(s.a[i / 8] >> 8 * (i % 8));
 	secret_wipe(&s, sizeof s);
+}
+
+static void
+keccak(uint8_t *out, size_t out_len, const struct bytes *part, size_t n)
+{
+	sponge(out, out_len, part, n, PAD_KECCAK);
 }
 
 void
@@ -110,4 +123,22 @@ void
 keccak256(uint8_t out[static 32], const void *in, size_t len)
 {
 	keccak(out, 32, &(struct bytes){ in, len }, 1);
+}
+
+void
+sha3_256_v(uint8_t out[static 32], const struct bytes *part, size_t n)
+{
+	sponge(out, 32, part, n, PAD_SHA3);
+}
+
+void
+sha3_384_v(uint8_t out[static 48], const struct bytes *part, size_t n)
+{
+	sponge(out, 48, part, n, PAD_SHA3);
+}
+
+void
+sha3_512_v(uint8_t out[static 64], const struct bytes *part, size_t n)
+{
+	sponge(out, 64, part, n, PAD_SHA3);
 }

@@ -1,5 +1,5 @@
 #include <assert.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +10,8 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 
+#include "common/base/ct.h"
+#include "common/base/memfail.h"
 #include "common/base/secret.h"
 #include "common/crypto/p256.h"
 
@@ -41,7 +43,7 @@ p256_secret_valid(const struct p256_secret *s)
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
 		0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc,
 		0x63, 0x25, 0x51 };
-	unsigned borrow = 0, any = 0;
+	unsigned borrow = 0, any = 0, valid;
 
 	/* s - n borrows exactly when s < n; no branch on the bytes. */
 	for (int i = 31; i >= 0; i--) {
@@ -50,7 +52,10 @@ p256_secret_valid(const struct p256_secret *s)
 		borrow = d >> 31;
 		any |= s->b[i];
 	}
-	return borrow == 1 && any != 0;
+	/* any - 1 wraps for 0 alone. */
+	valid = borrow & ~((any - 1) >> 31);
+	CT_PUBLIC(valid); /* Who has an invalid one is told. */
+	return valid == 1;
 }
 
 void
@@ -61,23 +66,36 @@ p256_generate(struct p256_secret *s)
 	while (!p256_secret_valid(s));
 }
 
-static EC_GROUP *curve;
-static pthread_once_t curve_once = PTHREAD_ONCE_INIT;
-
-static void
-make_curve(void)
-{
-	curve = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-}
-
 /* One group for the process (building it costs more than a product): made
- * once, then only read. */
+ * once, then only read.  NULL: no memory, this time. */
 static const EC_GROUP *
 the_curve(void)
 {
-	if (pthread_once(&curve_once, make_curve) != 0)
-		abort();
-	return curve;
+	static _Atomic(EC_GROUP *) curve;
+	EC_GROUP *g = atomic_load(&curve), *none = NULL;
+
+	if (g != NULL ||
+	    (g = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1)) == NULL)
+		return g;
+	if (atomic_compare_exchange_strong(&curve, &none, g))
+		return g;
+	EC_GROUP_free(g); /* another thread was first */
+	return none;
+}
+
+static bool
+put_xy(uint8_t xy[static 64], const EC_GROUP *g, const EC_POINT *p)
+{
+	uint8_t point[65];
+	size_t n = EC_POINT_point2oct(
+	    g, p, POINT_CONVERSION_UNCOMPRESSED, point, sizeof point, NULL);
+
+	CT_PUBLIC(n);
+	CT_PUBLIC(point);
+	if (n != sizeof point)
+		return false;
+	memcpy(xy, point + 1, 64);
+	return true;
 }
 
 /* x || y of s * G. */
@@ -87,7 +105,6 @@ base_mul(uint8_t xy[static 64], const struct p256_secret *s)
 	const EC_GROUP *g = the_curve();
 	EC_POINT *p = g != NULL ? EC_POINT_new(g) : NULL;
 	BIGNUM *k = BN_secure_new();
-	uint8_t point[65];
 	enum err e = ERR_NOMEM;
 
 	if (p == NULL || k == NULL)
@@ -98,15 +115,13 @@ base_mul(uint8_t xy[static 64], const struct p256_secret *s)
 	BN_set_flags(k, BN_FLG_CONSTTIME);
 	e = ERR_NOMEM;
 	if (BN_bin2bn(s->b, sizeof s->b, k) == NULL ||
-	    !EC_POINT_mul(g, p, k, NULL, NULL, NULL) ||
-	    EC_POINT_point2oct(g, p, POINT_CONVERSION_UNCOMPRESSED, point,
-		sizeof point, NULL) != sizeof point)
+	    !EC_POINT_mul(g, p, k, NULL, NULL, NULL) || !put_xy(xy, g, p))
 		goto done;
-	memcpy(xy, point + 1, 64);
 	e = ERR_OK;
 done:
 	BN_clear_free(k);
 	EC_POINT_free(p);
+	secret_wipe_stack();
 	return e;
 }
 
@@ -177,11 +192,12 @@ p256_evp_secret(const struct p256_secret *s)
 enum err
 p256_pub_check(const struct p256_pub *pub)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *k = p256_evp_public(pub);
 	enum err e = k != NULL ? ERR_OK : ERR_MALFORMED;
 
 	EVP_PKEY_free(k);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -228,6 +244,7 @@ enum err
 p256_sign_der(uint8_t out[static 80], size_t *out_len,
     const struct p256_secret *s, const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_secret(s);
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	size_t n = 80;
@@ -236,12 +253,15 @@ p256_sign_der(uint8_t out[static 80], size_t *out_len,
 	if (key != NULL && c != NULL &&
 	    EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, key) == 1 &&
 	    EVP_DigestSign(c, out, &n, msg, len) == 1) {
+		CT_PUBLIC(n);
+		CT_PUBLIC_BYTES(out, n);
 		*out_len = n;
 		e = ERR_OK;
 	}
 	EVP_MD_CTX_free(c);
 	EVP_PKEY_free(key);
-	return e;
+	secret_wipe_stack();
+	return memfail_err(before, e);
 }
 
 enum err
@@ -268,6 +288,7 @@ enum err
 p256_verify_der_evp(EVP_PKEY *key, const uint8_t *sig, size_t sig_len,
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_MD_CTX *c = EVP_MD_CTX_new();
 	enum err e = ERR_AUTH;
 
@@ -276,7 +297,7 @@ p256_verify_der_evp(EVP_PKEY *key, const uint8_t *sig, size_t sig_len,
 	    EVP_DigestVerify(c, sig, sig_len, msg, len) == 1)
 		e = ERR_OK;
 	EVP_MD_CTX_free(c);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
@@ -308,24 +329,26 @@ enum err
 p256_verify_raw(const struct p256_pub *pub, const uint8_t sig[static 64],
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_public(pub);
 	enum err e = ERR_MALFORMED;
 
 	if (key != NULL)
 		e = p256_verify_raw_evp(key, sig, msg, len);
 	EVP_PKEY_free(key);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err
 p256_verify_der(const struct p256_pub *pub, const uint8_t *sig, size_t sig_len,
     const void *msg, size_t len)
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY *key = p256_evp_public(pub);
 	enum err e = ERR_MALFORMED;
 
 	if (key != NULL)
 		e = p256_verify_der_evp(key, sig, sig_len, msg, len);
 	EVP_PKEY_free(key);
-	return e;
+	return memfail_err(before, e);
 }

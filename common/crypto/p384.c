@@ -3,12 +3,14 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include "common/base/memfail.h"
 #include "common/crypto/p384.h"
 
 enum err
 p384_verify_digest(EVP_PKEY *key, const uint8_t sig[static P384_SIG_LEN],
     const uint8_t digest[static 48])
 {
+	uint64_t before = memfail_count();
 	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(key, NULL);
 	ECDSA_SIG *pair = ECDSA_SIG_new();
 	BIGNUM *r = BN_bin2bn(sig, P384_SIG_LEN / 2, NULL);
@@ -35,5 +37,5 @@ done:
 	OPENSSL_free(der);
 	ECDSA_SIG_free(pair);
 	EVP_PKEY_CTX_free(c);
-	return e;
+	return memfail_err(before, e);
 }

@@ -262,9 +262,13 @@ evm_frame_code(struct evm_run *r, const struct evm_code **out,
 	c = &r->codes[i];
 	if (runs && delegates(c->code))
 		return EVM_STEP_REFUSE;
-	if (runs && c->dests == NULL &&
-	    (c->dests = find_dests(c->code)) == NULL)
-		return EVM_STEP_NOMEM;
+	if (runs && c->dests == NULL) {
+		uint8_t *dests = find_dests(c->code);
+
+		if (dests == NULL)
+			return EVM_STEP_NOMEM;
+		c->dests = dests;
+	}
 	*out = c;
 	return EVM_STEP_NEXT;
 }

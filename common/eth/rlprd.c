@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/base/planted.h"
 #include "common/eth/rlprd.h"
 
 /* Appendix B: the first byte tells the kind and either the length or, above
@@ -95,7 +96,7 @@ rlprd_u64(struct rd *r)
 	struct bytes s = rlprd_str(r);
 	uint64_t v = 0;
 
-	if (s.len > 8 || (s.len > 0 && s.p[0] == 0))
+	if ((s.len > 8 && !PLANTED(6)) || (s.len > 0 && s.p[0] == 0))
 		r->bad = true;
 	if (r->bad)
 		return 0;

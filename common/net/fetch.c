@@ -9,6 +9,7 @@
 
 #include <curl/curl.h>
 
+#include "common/base/memfail.h"
 #include "common/net/fetch.h"
 
 /* Issuer chains come in headers: two certificates, percent-encoded, are
@@ -21,6 +22,7 @@ struct transfer {
 	struct curl_slist *headers; /* owns */
 	struct fetch_reply *reply; /* borrows */
 	size_t max_reply;
+	bool added;
 	bool over; /* a limit was hit */
 	bool nomem;
 };
@@ -54,13 +56,17 @@ on_header(char *p, size_t size, size_t n, void *cookie)
 static void
 global_init(void)
 {
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	(void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, memfail_malloc, free,
+	    memfail_realloc, memfail_strdup, memfail_calloc);
 }
 
 #define SET(opt, v) \
 	do { \
-		if (curl_easy_setopt(t->easy, (opt), (v)) != CURLE_OK) \
-			return ERR_CONFIG; \
+		CURLcode rc_ = curl_easy_setopt(t->easy, (opt), (v)); \
+\
+		if (rc_ != CURLE_OK) \
+			return rc_ == CURLE_OUT_OF_MEMORY ? ERR_NOMEM \
+							  : ERR_CONFIG; \
 	} while (0)
 
 static enum err
@@ -137,6 +143,31 @@ outcome(const struct transfer *t, CURLcode rc)
 	return ERR_OK;
 }
 
+/* What a failed call of the multi handle means for those under way: not that
+ * their servers are silent. */
+static enum err
+stopped(CURLMcode rc)
+{
+	return rc == CURLM_OUT_OF_MEMORY ? ERR_NOMEM : ERR_IO;
+}
+
+/* Runs them to their end, or to a failure of ours. */
+static enum err
+drive(CURLM *multi)
+{
+	int running = 1;
+	CURLMcode rc;
+
+	while (running > 0) {
+		if ((rc = curl_multi_perform(multi, &running)) != CURLM_OK ||
+		    (running > 0 &&
+			(rc = curl_multi_poll(multi, NULL, 0, POLL_MS, NULL)) !=
+			    CURLM_OK))
+			return stopped(rc);
+	}
+	return ERR_OK;
+}
+
 static void
 collect(CURLM *multi)
 {
@@ -160,11 +191,13 @@ fetch_all(struct fetch_reply *reply, const struct fetch_request *rq, size_t n)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct transfer *t = NULL;
 	CURLM *multi = NULL;
-	int running = 1;
+	uint64_t before;
+	enum err e;
 
 	(void)pthread_once(&once, global_init);
 	for (size_t i = 0; i < n; i++)
 		reply[i] = (struct fetch_reply){ .err = ERR_IO };
+	before = memfail_count();
 	t = calloc(n + 1, sizeof *t);
 	multi = curl_multi_init();
 	if (t == NULL || multi == NULL) {
@@ -173,27 +206,31 @@ fetch_all(struct fetch_reply *reply, const struct fetch_request *rq, size_t n)
 		goto done;
 	}
 	for (size_t i = 0; i < n; i++) {
+		CURLMcode rc;
+
 		t[i].reply = &reply[i];
 		t[i].max_reply = rq[i].max_reply;
 		reply[i].err = set_up(&t[i], &rq[i]);
 		if (reply[i].err != ERR_OK)
 			continue;
-		if (curl_multi_add_handle(multi, t[i].easy) != CURLM_OK)
-			reply[i].err = ERR_IO;
-		else
-			reply[i].err = ERR_TIMEOUT; /* until it finishes */
+		rc = curl_multi_add_handle(multi, t[i].easy);
+		if (rc != CURLM_OK)
+			reply[i].err = stopped(rc);
+		t[i].added = rc == CURLM_OK;
 	}
-	while (running > 0) {
-		if (curl_multi_perform(multi, &running) != CURLM_OK)
-			break;
-		if (running > 0 &&
-		    curl_multi_poll(multi, NULL, 0, POLL_MS, NULL) != CURLM_OK)
-			break;
-	}
+	e = drive(multi);
+	/* Until it is collected. */
+	for (size_t i = 0; i < n; i++)
+		if (t[i].added)
+			reply[i].err = e != ERR_OK ? e : ERR_TIMEOUT;
 	collect(multi);
+	/* Where libcurl finds no memory it says this and that: no server is
+	 * silent for it. */
+	for (size_t i = 0; i < n; i++)
+		reply[i].err = memfail_err(before, reply[i].err);
 done:
 	for (size_t i = 0; t != NULL && i < n; i++) {
-		if (t[i].easy != NULL && multi != NULL)
+		if (t[i].added)
 			(void)curl_multi_remove_handle(multi, t[i].easy);
 		curl_easy_cleanup(t[i].easy);
 		curl_slist_free_all(t[i].headers);

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/planted.h"
 #include "common/net/http1.h"
 
 #define METHOD_MAX 16u
@@ -154,8 +155,11 @@ read_query(struct http1 *p, char *s)
 	for (; s != NULL; s = next) {
 		if ((next = strchr(s, '&')) != NULL)
 			*next++ = '\0';
-		if (*s == '\0')
+		if (*s == '\0') {
+			if (PLANTED(8))
+				next = s;
 			continue;
+		}
 		if (p->n_query == HTTP1_QUERY_MAX)
 			return http1_refuse(p, 414, "too many parameters");
 		if ((value = strchr(s, '=')) != NULL)

@@ -140,3 +140,40 @@ httpconn_late(const struct httpconn *c, uint64_t timeout_ms, uint64_t total_ms,
 	return now_ms - c->heard_ms >= timeout_ms ||
 	    now_ms - c->began_ms >= total_ms;
 }
+
+/* ---- requests, as handlers see them ---- */
+
+void
+httpd_request_of(struct httpd_request *out, const struct http1 *in)
+{
+	*out = (struct httpd_request){
+		.method = in->method,
+		.path = in->path,
+		.content_type = in->content_type,
+		.body = buf_view(&in->body),
+		.internal = in,
+	};
+	if (out->body.p == NULL)
+		out->body.p = (const uint8_t *)"";
+}
+
+const char *
+httpd_query(const struct httpd_request *rq, const char *name)
+{
+	const struct http1 *in = rq->internal;
+
+	for (size_t i = 0; i < in->n_query; i++)
+		if (strcmp(in->query[i].name, name) == 0)
+			return in->query[i].value;
+	return NULL;
+}
+
+void
+httpd_each_query(const struct httpd_request *rq,
+    void (*fn)(void *cookie, const char *name, const char *value), void *cookie)
+{
+	const struct http1 *in = rq->internal;
+
+	for (size_t i = 0; i < in->n_query; i++)
+		fn(cookie, in->query[i].name, in->query[i].value);
+}

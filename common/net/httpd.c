@@ -30,6 +30,8 @@
 #define DRAIN_MIN (1u << 20)
 #define DRAIN_FACTOR 8u
 #define TICK_MS 100
+/* What a request may take, for certain, where all connections are in use. */
+#define FULL_MS 1000
 #define EVENTS 128
 #define READ_SIZE (64u * 1024)
 #define READS_IN_A_ROW 16 /* before others have their turn */
@@ -94,43 +96,6 @@ wake(struct httpd *h)
 	(void)!write(h->wake, &one, sizeof one);
 }
 
-/* ---- requests, as handlers see them ---- */
-
-void
-httpd_request_of(struct httpd_request *out, const struct http1 *in)
-{
-	*out = (struct httpd_request){
-		.method = in->method,
-		.path = in->path,
-		.content_type = in->content_type,
-		.body = buf_view(&in->body),
-		.internal = in,
-	};
-	if (out->body.p == NULL)
-		out->body.p = (const uint8_t *)"";
-}
-
-const char *
-httpd_query(const struct httpd_request *rq, const char *name)
-{
-	const struct http1 *in = rq->internal;
-
-	for (size_t i = 0; i < in->n_query; i++)
-		if (strcmp(in->query[i].name, name) == 0)
-			return in->query[i].value;
-	return NULL;
-}
-
-void
-httpd_each_query(const struct httpd_request *rq,
-    void (*fn)(void *cookie, const char *name, const char *value), void *cookie)
-{
-	const struct http1 *in = rq->internal;
-
-	for (size_t i = 0; i < in->n_query; i++)
-		fn(cookie, in->query[i].name, in->query[i].value);
-}
-
 /* ---- the handlers' threads ---- */
 
 static void
@@ -183,6 +148,9 @@ conn_free(struct httpd *h, struct httpconn *c)
 		c->next->prev = c->prev;
 	h->n_conns--;
 	h->bodies -= c->reserved;
+	/* A process that was forked meanwhile may have the socket, too: then
+	 * closing ours does not end epoll's interest in it. */
+	(void)epoll_ctl(h->epoll, EPOLL_CTL_DEL, c->fd, NULL);
 	httpconn_fini(c);
 	free(c);
 }
@@ -346,6 +314,27 @@ set_accepting(struct httpd *h, bool on)
 	(void)epoll_ctl(h->epoll, EPOLL_CTL_MOD, h->listener, &ev);
 }
 
+/* Room for one more.  When there is none, the one that has been the longest
+ * at its request makes it, if it has had its second: idle and dripping clients
+ * keep nobody out. */
+static bool
+make_room(struct httpd *h)
+{
+	uint64_t now = clock_mono_ms();
+	struct httpconn *oldest = NULL;
+
+	if (h->n_conns < h->max_connections)
+		return true;
+	for (struct httpconn *c = h->conns; c != NULL; c = c->next)
+		if (c->state == HTTPCONN_READING &&
+		    now - c->began_ms >= FULL_MS &&
+		    (oldest == NULL || c->began_ms <= oldest->began_ms))
+			oldest = c;
+	if (oldest != NULL)
+		conn_free(h, oldest);
+	return oldest != NULL;
+}
+
 /* Takes the descriptor. */
 static void
 conn_new(struct httpd *h, int fd)
@@ -353,7 +342,7 @@ conn_new(struct httpd *h, int fd)
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct httpconn *c = NULL;
 
-	if (h->n_conns < h->max_connections)
+	if (make_room(h))
 		c = calloc(1, sizeof *c);
 	ev.data.ptr = c;
 	if (c == NULL || epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {

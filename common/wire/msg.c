@@ -1,10 +1,9 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/name.h"
-#include "common/base/secret.h"
 #include "common/wire/msg.h"
+#include "common/wire/pballoc.h"
 
 /* Bounds of repeated members, so that a small message cannot ask for much
  * work: epochs are created by vote, certificates are three. */
@@ -14,39 +13,11 @@
 #define MAX_ALT_NAMES 32
 #define MAX_SLOT 31
 
-/* Allocations remember their size so that they can be wiped. */
-struct head {
-	size_t len;
-	size_t pad; /* keeps 16-byte alignment */
-};
-
-static void *
-wiping_alloc(void *cookie, size_t len)
-{
-	struct head *h;
-
-	(void)cookie;
-	if (len > 4 * LIMIT_MESSAGE || (h = malloc(sizeof *h + len)) == NULL)
-		return NULL;
-	h->len = len;
-	return h + 1;
-}
-
-static void
-wiping_free(void *cookie, void *p)
-{
-	struct head *h;
-
-	(void)cookie;
-	if (p == NULL)
-		return;
-	h = (struct head *)p - 1;
-	secret_wipe(p, h->len);
-	free(h);
-}
-
-static ProtobufCAllocator wiping = { .alloc = wiping_alloc,
-	.free = wiping_free };
+/* What one message may cost while it is parsed: its own bytes, and 40 or more
+ * per part.  The most parts are in a reply with 256 epochs of five each, and in
+ * a batch of 1024. */
+#define MAX_BYTES (LIMIT_MESSAGE + 512u * 1024)
+#define MAX_PARTS 8192u
 
 static bool
 size_is(const ProtobufCBinaryData *b, size_t len)
@@ -185,13 +156,15 @@ reply_ok(const KmsReply *m)
 enum err
 msg_request_parse(KmsRequest **out, struct bytes in)
 {
+	struct pballoc alloc;
 	KmsRequest *m;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__request__unpack(&wiping, in.len, in.p);
+	pballoc_init(&alloc, MAX_BYTES, MAX_PARTS);
+	m = devproof__kms__v1__request__unpack(&alloc.a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return alloc.failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!request_ok(m)) {
 		msg_request_free(m);
 		return ERR_MALFORMED;
@@ -203,13 +176,15 @@ msg_request_parse(KmsRequest **out, struct bytes in)
 enum err
 msg_reply_parse(KmsReply **out, struct bytes in)
 {
+	struct pballoc alloc;
 	KmsReply *m;
 
 	if (in.len > LIMIT_MESSAGE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__reply__unpack(&wiping, in.len, in.p);
+	pballoc_init(&alloc, MAX_BYTES, MAX_PARTS);
+	m = devproof__kms__v1__reply__unpack(&alloc.a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return alloc.failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (!reply_ok(m)) {
 		msg_reply_free(m);
 		return ERR_MALFORMED;
@@ -221,13 +196,13 @@ msg_reply_parse(KmsReply **out, struct bytes in)
 void
 msg_request_free(KmsRequest *m)
 {
-	devproof__kms__v1__request__free_unpacked(m, &wiping);
+	devproof__kms__v1__request__free_unpacked(m, &pballoc_wiping);
 }
 
 void
 msg_reply_free(KmsReply *m)
 {
-	devproof__kms__v1__reply__free_unpacked(m, &wiping);
+	devproof__kms__v1__reply__free_unpacked(m, &pballoc_wiping);
 }
 
 enum err
@@ -286,6 +261,7 @@ msg_reply_refusal(const KmsReply *m, struct refusal *why)
 	switch ((unsigned)code) { /* the others are final */
 	case REASON_NOT_READY:
 	case REASON_BUSY:
+	case REASON_RATE:
 	case REASON_SELF_DENIED:
 	case REASON_ROOT_MISMATCH:
 	case REASON_CHAIN_UNREACHABLE:

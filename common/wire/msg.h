@@ -6,6 +6,8 @@
 #ifndef COMMON_WIRE_MSG_H
 #define COMMON_WIRE_MSG_H
 
+#include <stdbool.h>
+
 #include "common/base/buf.h"
 #include "common/base/reason.h"
 #include "common/wire/kms.pb-c.h"
@@ -14,8 +16,9 @@ typedef Devproof__Kms__V1__Request KmsRequest;
 typedef Devproof__Kms__V1__Reply KmsReply;
 
 /* The caller owns `*out` (msg_request_free, msg_reply_free).
- * ERR_LIMIT over LIMIT_MESSAGE, ERR_MALFORMED otherwise (also for a message
- * without a body, or with fixed-size members of another size). */
+ * ERR_LIMIT over LIMIT_MESSAGE, ERR_NOMEM, ERR_MALFORMED otherwise (also for a message
+ * without a body, with fixed-size members of another size, or of so many parts
+ * that parsing it would be work: pballoc.h). */
 enum err msg_request_parse(KmsRequest **out, struct bytes in);
 enum err msg_reply_parse(KmsReply **out, struct bytes in);
 void msg_request_free(KmsRequest *m); /* NULL is fine */

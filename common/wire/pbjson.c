@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/wire/pbjson.h"
 
@@ -73,7 +74,7 @@ get_varint(uint64_t *out, struct bytes *in)
 static enum err
 get_span(struct bytes *out, struct bytes *in, uint64_t len)
 {
-	if (len > in->len)
+	if (len > in->len && !PLANTED(1))
 		return ERR_MALFORMED;
 	*out = (struct bytes){ in->p, (size_t)len };
 	in->p += len;

@@ -119,7 +119,9 @@ not_now(
 
 	if (done == NULL)
 		return;
-	if ((l = calloc(1, sizeof *l)) == NULL)
+	if ((l = c->late_free) != NULL)
+		c->late_free = l->next;
+	else if ((l = calloc(1, sizeof *l)) == NULL)
 		abort(); /* nobody may wait for ever */
 	l->done = done;
 	l->cookie = cookie;
@@ -127,6 +129,17 @@ not_now(
 	l->next = c->late;
 	c->late = l;
 	(void)uv_idle_start(&c->idle, on_idle);
+}
+
+static void
+late_done(struct cluster *c, struct late *l)
+{
+	if (l < c->late_all || l >= c->late_all + CLUSTER_TICKETS) {
+		free(l);
+		return;
+	}
+	l->next = c->late_free;
+	c->late_free = l;
 }
 
 static void
@@ -141,7 +154,7 @@ tell_late(struct cluster *c)
 
 		(void)refuse(&o.why, l->code, "not now");
 		l->done(l->cookie, &o);
-		free(l);
+		late_done(c, l);
 		l = next;
 	}
 }
@@ -240,12 +253,14 @@ cluster_submit(
 	struct core_event e = { .kind = CORE_SUBMIT };
 	struct buf b = { 0 };
 	struct ticket *t;
+	enum err err;
 
 	cmd->time = (uint64_t)clock_wall_s();
 	if (c->stopping || c->halted) {
 		not_now(c, done, cookie, REASON_NOT_READY);
-	} else if (command_write(&b, cmd) != ERR_OK) {
-		not_now(c, done, cookie, REASON_REQUEST);
+	} else if ((err = command_write(&b, cmd)) != ERR_OK) {
+		not_now(c, done, cookie,
+		    err == ERR_NOMEM ? REASON_BUSY : REASON_REQUEST);
 	} else if ((t = take_ticket(c, done, cookie)) == NULL) {
 		not_now(c, done, cookie, REASON_BUSY);
 	} else {
@@ -369,7 +384,11 @@ cluster_new(struct cluster **out, const struct cluster_options *o)
 	memcpy(c->self.incarnation, incarnation_id(o->incarnation),
 	    INCARNATION_ID_LEN);
 	c->ticket = calloc(CLUSTER_TICKETS, sizeof *c->ticket);
-	if (c->ticket == NULL || (e = leaserun_new(c)) != ERR_OK ||
+	c->late_all = calloc(CLUSTER_TICKETS, sizeof *c->late_all);
+	for (unsigned i = 0; c->late_all != NULL && i < CLUSTER_TICKETS; i++)
+		late_done(c, &c->late_all[i]);
+	if (c->ticket == NULL || c->late_all == NULL ||
+	    (e = leaserun_new(c)) != ERR_OK ||
 	    (e = keystore_new(c)) != ERR_OK || (e = open_core(c)) != ERR_OK ||
 	    (e = load_disk(c)) != ERR_OK) {
 		cluster_free(c);
@@ -467,5 +486,6 @@ cluster_free(struct cluster *c)
 	leaserun_free(c);
 	keystore_free(c);
 	free(c->ticket);
+	free(c->late_all);
 	free(c);
 }

@@ -154,7 +154,9 @@ struct cluster {
 		cluster_done_fn *done;
 		void *cookie;
 		enum reason code;
-	} * late; /* owns: refused at once, told in the next turn */
+	} * late; /* refused at once, told in the next turn */
+	struct late *late_free; /* of late_all: no memory is no reason */
+	struct late *late_all; /* owns CLUSTER_TICKETS */
 
 	bool halted, stopping;
 	uint64_t started_ms;

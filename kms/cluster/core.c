@@ -349,6 +349,15 @@ stranger(struct core *c, const struct core_peer *p, struct bytes body)
 	return leads;
 }
 
+/* A member as our log has it, or one that it may not have yet: then it holds a
+ * seat, as the chain has it.  A node that the contract allows is no more than
+ * that. */
+static bool
+belongs(const struct core *c, const struct core_peer *p)
+{
+	return core_config_member(c, p->id) != NULL || core_seated(c, &p->who);
+}
+
 static void
 raft_message(struct core *c, struct core_peer *p, struct bytes body)
 {
@@ -357,6 +366,9 @@ raft_message(struct core *c, struct core_peer *p, struct bytes body)
 	if (c->engine == NULL)
 		return;
 	if (core_config_member(c, p->id) == NULL && stranger(c, p, body))
+		return;
+	/* Who is about to become a member follows whom it has found. */
+	if (c->phase == CORE_MEMBER && !belongs(c, p))
 		return;
 	e = engine_receive(c->engine, c->now, p->id, body);
 	if (e == ERR_CORRUPT) {
@@ -374,7 +386,8 @@ raft_message(struct core *c, struct core_peer *p, struct bytes body)
 static void
 evicted(struct core *c, const struct core_peer *p, uint64_t index)
 {
-	if (!c->was_member || index <= engine_config_index(c->engine))
+	if (!c->was_member || index <= engine_config_index(c->engine) ||
+	    !belongs(c, p))
 		return;
 	core_tell(c, true, "evicted", p->who.slot,
 	    "says that configuration %llu has no place for us",

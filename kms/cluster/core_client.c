@@ -156,6 +156,14 @@ may_forward(enum command_kind k)
 	return false;
 }
 
+/* Members forward, and nobody else: the leader knows them all. */
+static bool
+takes_forwarded(const struct core *c, uint64_t from)
+{
+	return c->phase == CORE_MEMBER && core_leads(c) &&
+	    core_config_member(c, from) != NULL;
+}
+
 static void
 forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
 {
@@ -169,7 +177,7 @@ forwarded_write(struct core *c, uint64_t from, const struct corewire *m)
 		core_tell(c, true, "bad_message", "", "forwarded command");
 		return;
 	}
-	if (takes_requests(c) && core_leads(c))
+	if (!c->draining && takes_forwarded(c, from))
 		r = new_request(c, m->ticket, from);
 	if (r == NULL) {
 		answer(c, m->ticket, from, CORE_NOT_NOW, NULL, 0);
@@ -185,7 +193,7 @@ forwarded_read(struct core *c, uint64_t from, const struct corewire *m)
 	struct core_request *r = NULL;
 	struct core_request no = { .ticket = m->ticket, .from = from };
 
-	if (core_leads(c) && c->phase == CORE_MEMBER)
+	if (takes_forwarded(c, from))
 		r = new_request(c, m->ticket, from);
 	if (r == NULL) {
 		answer_read(c, &no, false);
@@ -195,10 +203,11 @@ forwarded_read(struct core *c, uint64_t from, const struct corewire *m)
 }
 
 static unsigned
-find_sent(const struct core *c, uint64_t ticket, bool write)
+find_sent(const struct core *c, uint64_t from, uint64_t ticket, bool write)
 {
 	for (unsigned i = 0; i < c->n_requests; i++)
 		if (c->request[i].from == 0 && c->request[i].sent == ticket &&
+		    c->request[i].asked == from &&
 		    c->request[i].state == REQUEST_SENT &&
 		    (c->request[i].kind == REQUEST_WRITE) == write)
 			return i;
@@ -214,9 +223,9 @@ ask_later(struct core *c, struct core_request *r)
 }
 
 static void
-forward_result(struct core *c, const struct corewire *m)
+forward_result(struct core *c, uint64_t from, const struct corewire *m)
 {
-	unsigned i = find_sent(c, m->ticket, true);
+	unsigned i = find_sent(c, from, m->ticket, true);
 	struct ledger_outcome out = {
 		.err = m->err, .reason = m->reason, .value = m->value
 	};
@@ -233,9 +242,9 @@ forward_result(struct core *c, const struct corewire *m)
 }
 
 static void
-read_result(struct core *c, const struct corewire *m)
+read_result(struct core *c, uint64_t from, const struct corewire *m)
 {
-	unsigned i = find_sent(c, m->ticket, false);
+	unsigned i = find_sent(c, from, m->ticket, false);
 
 	if (i == CORE_WAITING_MAX)
 		return;
@@ -365,6 +374,7 @@ forward_queued(struct core *c)
 		r->state = REQUEST_SENT;
 		/* An answer belongs to one attempt, not to the request. */
 		r->sent = ++c->forwarded;
+		r->asked = leader;
 	}
 }
 
@@ -457,13 +467,13 @@ core_client_message(
 		forwarded_write(c, p->id, m);
 		return;
 	case WIRE_FORWARDED:
-		forward_result(c, m);
+		forward_result(c, p->id, m);
 		return;
 	case WIRE_READ:
 		forwarded_read(c, p->id, m);
 		return;
 	case WIRE_READ_AT:
-		read_result(c, m);
+		read_result(c, p->id, m);
 		return;
 	case WIRE_ROUND:
 		core_round_ask(c, p, m);

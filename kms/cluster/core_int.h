@@ -99,6 +99,7 @@ struct core_request {
 	uint64_t deadline_ms, began_ms;
 	uint64_t index, term, number;
 	uint64_t sent, retry_ms; /* the attempt at the leader; the next one */
+	uint64_t asked; /* raft id of that leader: it alone can answer */
 	bool again; /* an attempt before this one may have been done */
 	struct buf command; /* owns; until it is in the log, or answered */
 };

@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/name.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
@@ -27,6 +28,7 @@ enum err
 incarnation_new(struct incarnation **out)
 {
 	struct incarnation *i = calloc(1, sizeof *i);
+	uint8_t seed[crypto_sign_SEEDBYTES];
 
 	if (i == NULL || pthread_mutex_init(&i->lock, NULL) != 0) {
 		free(i);
@@ -36,7 +38,11 @@ incarnation_new(struct incarnation **out)
 		incarnation_free(i);
 		return ERR_NOMEM;
 	}
-	(void)crypto_sign_keypair(i->id, i->key); /* cannot fail */
+	secret_random(seed, sizeof seed);
+	(void)crypto_sign_seed_keypair(i->id, i->key, seed); /* cannot fail */
+	secret_wipe(seed, sizeof seed);
+	secret_wipe_stack();
+	CT_PUBLIC(i->id);
 	secret_lock(i->key);
 	*out = i;
 	return ERR_OK;
@@ -89,6 +95,7 @@ incarnation_sign(uint8_t sig[static INCARNATION_SIG_LEN], struct incarnation *i,
 	secret_open_ro(i->key);
 	(void)crypto_sign_detached(sig, NULL, t, n, i->key); /* cannot fail */
 	secret_lock(i->key);
+	secret_wipe_stack();
 	(void)pthread_mutex_unlock(&i->lock);
 	return ERR_OK;
 }

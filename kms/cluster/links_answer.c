@@ -197,6 +197,7 @@ batch(struct links *l, const struct channel_caller *who, const KmsRequest *m,
 	Devproof__Kms__V1__PeerReceipt receipt;
 	KmsReply answer = DEVPROOF__KMS__V1__REPLY__INIT;
 	struct member from;
+	enum err e;
 
 	if (in == NULL)
 		return refuse(why, REASON_REQUEST, "batch before hello");
@@ -214,10 +215,12 @@ batch(struct links *l, const struct channel_caller *who, const KmsRequest *m,
 		struct bytes message;
 		struct buf whole = { 0 };
 
-		if (links_part_take(&in->parts, &message, &whole, item) !=
-		    ERR_OK)
-			return breaks(in, why, REASON_REQUEST,
-			    "not the next part of the next message");
+		e = links_part_take(&in->parts, &message, &whole, item);
+		if (e != ERR_OK)
+			return e == ERR_NOMEM
+			    ? breaks(in, why, REASON_BUSY, "no memory")
+			    : breaks(in, why, REASON_REQUEST,
+				  "not the next part of the next message");
 		if (message.p == NULL)
 			continue;
 		l->received++;

@@ -1,5 +1,6 @@
 #include <assert.h>
 
+#include "common/base/planted.h"
 #include "common/base/rd.h"
 #include "kms/cluster/links_part.h"
 
@@ -39,8 +40,9 @@ links_part_take(struct links_parts *p, struct bytes *message, struct buf *whole,
 	enum err e;
 
 	if (r.bad || r.left == 0 || r.left > LIMIT_LINK_PART || parts == 0 ||
-	    parts > LINKS_PARTS_MAX || number != p->number || part != p->part ||
-	    part >= parts || (part > 0 && parts != p->parts) ||
+	    parts > LINKS_PARTS_MAX || (number != p->number && !PLANTED(10)) ||
+	    part != p->part || part >= parts ||
+	    (part > 0 && parts != p->parts) ||
 	    (part + 1 < parts && r.left != LIMIT_LINK_PART))
 		return ERR_MALFORMED;
 	if (parts == 1) {

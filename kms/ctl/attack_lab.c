@@ -9,6 +9,7 @@
 #include "kms/ctl/lab_recover.h"
 #include "kms/ctl/lab_relay.h"
 #include "kms/ctl/lab_run.h"
+#include "kms/ctl/proc.h"
 
 #define DISK_MAX ((size_t)256 << 20)
 #define STAT_MAX 1024
@@ -69,7 +70,8 @@ attack_runs(struct attack *a, const struct lab_node *n)
 {
 	pid_t pid;
 
-	return lab_runs(a->l, n->name, &pid) && state_of(pid) != 'T';
+	return lab_runs(a->l, n->name, &pid) &&
+	    state_of(proc_worker(pid)) != 'T';
 }
 
 bool
@@ -78,9 +80,9 @@ attack_freeze(struct attack *a, const char *name)
 	struct ctl_wait w = ctl_wait(a->c, "", ATTACK_SOON_MS);
 	pid_t pid;
 
-	if (!lab_runs(a->l, name, &pid) || kill(pid, SIGSTOP) != 0)
+	if (!lab_runs(a->l, name, &pid) || kill(-pid, SIGSTOP) != 0)
 		return attack_broke(a, "%s does not run", name);
-	while (state_of(pid) != 'T')
+	while (state_of(proc_worker(pid)) != 'T')
 		if (!ctl_wait_more(&w))
 			return attack_broke(a, "%s does not stop", name);
 	return true;
@@ -91,7 +93,7 @@ attack_thaw(struct attack *a, const char *name)
 {
 	pid_t pid;
 
-	return (lab_runs(a->l, name, &pid) && kill(pid, SIGCONT) == 0) ||
+	return (lab_runs(a->l, name, &pid) && kill(-pid, SIGCONT) == 0) ||
 	    attack_broke(a, "%s does not run", name);
 }
 
@@ -258,7 +260,7 @@ attack_whole(struct attack *a)
 		if (lab_write_listed(a->l, n) != ERR_OK)
 			ok = attack_broke(a, "%s: no configuration", n->name);
 		if (lab_runs(a->l, n->name, &pid))
-			(void)kill(pid, SIGCONT);
+			(void)kill(-pid, SIGCONT);
 		else
 			ok = attack_start(a, n) && ok;
 	}

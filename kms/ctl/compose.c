@@ -38,7 +38,7 @@ compose_number(char out[static COMPOSE_NUMBER_MAX], double v)
 		if (strtod(text, NULL) == v)
 			break;
 	}
-	n = atoi(strchr(text, 'e') + 1) + 1;
+	n = (int)strtol(strchr(text, 'e') + 1, NULL, 10) + 1;
 	for (const char *p = text; *p != 'e'; p++)
 		if (*p != '.')
 			digits[k++] = *p;

@@ -22,6 +22,7 @@ static const struct ctl_command *const tables[] = {
 	cmd_quote,
 	cmd_tls,
 	cmd_collateral,
+	cmd_wire,
 	cmd_app,
 	cmd_plan,
 	cmd_kms,

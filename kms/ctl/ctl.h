@@ -63,6 +63,7 @@ extern const struct ctl_command cmd_simtime[];
 extern const struct ctl_command cmd_status[];
 extern const struct ctl_command cmd_tls[];
 extern const struct ctl_command cmd_verify[];
+extern const struct ctl_command cmd_wire[];
 
 /* ctl_main runs argv and returns the exit code. */
 enum ctl_exit ctl_main(FILE *out, FILE *log, int argc, char *const argv[]);

@@ -331,6 +331,42 @@ links(struct doctor *d, const json_t *s, const char *name)
 	}
 }
 
+/* ---- its process ---- */
+
+static void
+hardening(struct doctor *d, const json_t *s, const char *name)
+{
+	const json_t *h = json_object_get(s, "hardening");
+
+	/* Of another version: it does not say. */
+	if (!json_is_object(h))
+		return;
+	if (!is(h, "seccomp", "enforce")) {
+		doctor_say(d, false, name, "seccomp",
+		    "its system calls are not confined (process.seccomp: %s)",
+		    fleet_str(h, "seccomp"));
+		doctor_do(d,
+		    "remove process.seccomp from its kmsd.yaml, or take a "
+		    "build without a sanitizer, and start it again");
+	}
+	if (!fleet_is(h, "no_new_privs") || fleet_is(h, "capabilities") ||
+	    fleet_is(h, "dumpable")) {
+		doctor_say(d, false, name, "privileges",
+		    "its process has rights that it does not need:%s%s%s",
+		    fleet_is(h, "capabilities") ? " capabilities;" : "",
+		    fleet_is(h, "no_new_privs") ? "" : " new privileges;",
+		    fleet_is(h, "dumpable") ? " it can be dumped;" : "");
+		doctor_do(d, "is that our kmsd?  compare its OS image");
+	}
+	if (!fleet_is(h, "memory_locked")) {
+		doctor_say(d, false, name, "memory_not_locked",
+		    "it cannot lock memory: keys may be written to swap");
+		doctor_do(d,
+		    "raise LimitMEMLOCK of its unit (64 MiB at least), or turn "
+		    "swap off");
+	}
+}
+
 void
 doctor_node(struct doctor *d, const json_t *n)
 {
@@ -349,6 +385,7 @@ doctor_node(struct doctor *d, const json_t *n)
 	waiting(d, s, name);
 	phase(d, s, name, fleet_str(n, "admin"));
 	freshness(d, s, name);
+	hardening(d, s, name);
 }
 
 void

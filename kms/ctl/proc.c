@@ -247,13 +247,37 @@ done:
 	return e;
 }
 
+pid_t
+proc_worker(pid_t pid)
+{
+	struct buf b = { 0 };
+	char path[64];
+	pid_t worker = pid;
+
+	(void)snprintf(
+	    path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	if (file_read(&b, path, STAT_MAX) == ERR_OK && b.len > 0)
+		worker = (pid_t)strtol((const char *)b.p, NULL, 10);
+	buf_fini(&b);
+	return worker > 1 ? worker : pid;
+}
+
+/* The worker of a keeper, by descriptor; -1: it works itself. */
+static int
+worker_of(pid_t pid)
+{
+	pid_t worker = proc_worker(pid);
+
+	return worker != pid ? pidfd_open(worker, 0) : -1;
+}
+
 enum err
 proc_stop(const char *pid_path, int sig, uint64_t limit_ms)
 {
 	uint64_t want = 0, have = 0;
 	enum err e = ERR_OK;
+	int fd, worker = -1;
 	pid_t pid;
-	int fd;
 
 	if (!read_pid_file(&pid, &want, pid_path))
 		goto done;
@@ -263,16 +287,25 @@ proc_stop(const char *pid_path, int sig, uint64_t limit_ms)
 	if (fd < 0)
 		goto done;
 	if (start_ticks(&have, pid) && have == want) {
+		worker = worker_of(pid);
+		if (sig == SIGKILL)
+			(void)kill(-pid, sig);
 		(void)pidfd_send_signal(fd, sig, NULL, 0);
 		if (!until_gone(fd, -1, limit_ms)) {
+			(void)kill(-pid, SIGKILL);
 			(void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
 			e = until_gone(fd, -1, KILLED_MS) ? ERR_OK
 							  : ERR_TIMEOUT;
 		}
+		/* Its port and its disk are free when this one is gone. */
+		if (worker >= 0 && !until_gone(worker, -1, KILLED_MS))
+			e = ERR_TIMEOUT;
 		/* Ours if this command started it; else init reaps it. */
 		(void)waitpid(pid, NULL, WNOHANG);
 	}
 	(void)close(fd);
+	if (worker >= 0)
+		(void)close(worker);
 done:
 	if (e == ERR_OK)
 		(void)unlink(pid_path);

@@ -31,8 +31,12 @@ enum err proc_run(int *status, const struct proc_start *p, uint64_t limit_ms);
 /* proc_alive: the program of this pid file runs (a zombie does not). */
 bool proc_alive(const char *pid_path, pid_t *pid);
 
+/* proc_worker: who does the work of a program that keeps a worker
+ * (node/harden/keeper.h); `pid` itself if that one has no child. */
+pid_t proc_worker(pid_t pid);
+
 /* proc_stop sends `sig`, and SIGKILL once `limit_ms` have passed, waits for
- * the end and removes the pid file.  It is fine if nothing runs. */
+ * the end and removes the pid file.  SIGKILL is for its whole group.  It is fine if nothing runs. */
 enum err proc_stop(const char *pid_path, int sig, uint64_t limit_ms);
 
 /* proc_log_tail prints the last lines of a log, indented. */

@@ -6,6 +6,8 @@
 #include <openssl/x509.h>
 
 #include "common/attest/certmake.h"
+#include "common/base/ct.h"
+#include "common/base/memfail.h"
 #include "common/crypto/hash.h"
 #include "kms/keys/certs.h"
 
@@ -14,10 +16,25 @@ to_der(struct buf *out, X509 *x)
 {
 	unsigned char *der = NULL;
 	int n = i2d_X509(x, &der);
-	enum err e = n > 0 ? buf_set(out, der, (size_t)n) : ERR_NOMEM;
+	enum err e = ERR_NOMEM;
 
+	CT_PUBLIC(n);
+	CT_PUBLIC(der);
+	if (n > 0) {
+		CT_PUBLIC_BYTES(der, (size_t)n);
+		e = buf_set(out, der, (size_t)n);
+	}
 	OPENSSL_free(der);
 	return e;
+}
+
+static bool
+sign(X509 *x, EVP_PKEY *key)
+{
+	int n = X509_sign(x, key, EVP_sha256());
+
+	CT_PUBLIC(n); /* the signature's length */
+	return n > 0;
 }
 
 /* The root CA's certificate is the same each time but for its signature:
@@ -47,8 +64,7 @@ make_root(X509 **out, EVP_PKEY **out_key, struct epoch_roots *r)
 	p256_secret_wipe(&s);
 	if (t.key == NULL)
 		return ERR_NOMEM;
-	if ((x = certmake_new(&t)) == NULL ||
-	    X509_sign(x, t.key, EVP_sha256()) <= 0) {
+	if ((x = certmake_new(&t)) == NULL || !sign(x, t.key)) {
 		X509_free(x);
 		EVP_PKEY_free(t.key);
 		return ERR_NOMEM;
@@ -100,7 +116,7 @@ make_app_ca(X509 **out, EVP_PKEY **out_key, struct epoch_roots *r,
 	    !certmake_octets(
 		x, CERTMAKE_APP_ID, (struct bytes){ app_id, 20 }) ||
 	    !certmake_octets(x, CERTMAKE_USAGE, BYTES_STR(CERT_USAGE_APP_CA)) ||
-	    X509_sign(x, root_key, EVP_sha256()) <= 0) {
+	    !sign(x, root_key)) {
 		X509_free(x);
 		EVP_PKEY_free(t.key);
 		return ERR_NOMEM;
@@ -227,7 +243,7 @@ make_leaf(X509 **out, const uint8_t app_id[static 20],
 	    (rq->attestation.len > 0 &&
 		!certmake_octets(x, CERTMAKE_ATTESTATION, rq->attestation)) ||
 	    (rq->app_info != NULL && !certmake_app_info(x, rq->app_info)) ||
-	    X509_sign(x, ca_key, EVP_sha256()) <= 0)
+	    !sign(x, ca_key))
 		goto done;
 	*out = x;
 	x = NULL; /* transferred */
@@ -245,10 +261,11 @@ certs_app(struct buf chain[static 3], struct epoch_roots *r,
 	EVP_PKEY *root_key = NULL, *ca_key = NULL;
 	X509 *cert[3] = { 0 };
 	struct buf der[3] = { 0 };
+	uint64_t before = memfail_count();
 	enum err e;
 
 	if (!request_ok(rq))
-		return ERR_MALFORMED;
+		return memfail_err(before, ERR_MALFORMED);
 	if ((e = make_root(&cert[2], &root_key, r)) != ERR_OK ||
 	    (e = make_app_ca(&cert[1], &ca_key, r, app_id, rq->not_after,
 		 cert[2], root_key)) != ERR_OK ||
@@ -269,7 +286,7 @@ done:
 	}
 	EVP_PKEY_free(root_key);
 	EVP_PKEY_free(ca_key);
-	return e;
+	return memfail_err(before, e);
 }
 
 enum err

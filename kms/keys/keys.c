@@ -29,10 +29,12 @@ roots_new(struct epoch_roots **out, uint64_t number, const struct roots *s)
 {
 	struct epoch_roots *r;
 	struct epoch_public pub = { .number = number };
+	enum err e;
 
-	if (k256_pubkey(&pub.k256, &s->k256) != ERR_OK ||
-	    p256_pubkey(&pub.ca, &s->ca) != ERR_OK)
+	if (k256_pubkey(&pub.k256, &s->k256) != ERR_OK)
 		return ERR_MALFORMED;
+	if ((e = p256_pubkey(&pub.ca, &s->ca)) != ERR_OK)
+		return e == ERR_NOMEM ? e : ERR_MALFORMED;
 	if ((r = calloc(1, sizeof *r)) == NULL)
 		return ERR_NOMEM;
 	r->pub = pub;
@@ -264,6 +266,7 @@ keys_env_pub(uint8_t pub[static 32], struct k256_sig65 *sig,
 	}
 	secret_lock(r->secret);
 	secret_wipe(key, sizeof key);
+	secret_wipe_stack();
 	if (e != ERR_OK)
 		return e;
 	memcpy(pub, point, 32);

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "kms/keys/wrap.h"
@@ -53,6 +54,7 @@ wrap_roots(uint8_t out[static WRAP_LEN], const struct wrap_key *k,
 	rc = crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, &len,
 	    plain, sizeof plain, ad, associated(ad, &pub), NULL, out, k->b);
 	secret_wipe(plain, sizeof plain);
+	secret_wipe_stack();
 	return rc == 0 ? ERR_OK : ERR_NOMEM;
 }
 
@@ -64,16 +66,22 @@ wrap_open(struct epoch_roots **out, const struct wrap_key *k,
 	struct epoch_roots *r = NULL;
 	struct epoch_public got;
 	enum err e = ERR_AUTH;
+	int rc = crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL,
+	    in + NONCE_LEN, WRAP_LEN - NONCE_LEN, ad, associated(ad, pub), in,
+	    k->b);
 
-	if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL,
-		in + NONCE_LEN, WRAP_LEN - NONCE_LEN, ad, associated(ad, pub),
-		in, k->b) != 0)
+	secret_wipe_stack();
+	CT_PUBLIC(rc); /* The caller is told. */
+	if (rc != 0)
 		return e;
-	if (epoch_roots_import(&r, pub->number, plain, plain + 32) == ERR_OK) {
+	e = epoch_roots_import(&r, pub->number, plain, plain + 32);
+	if (e == ERR_OK) {
 		epoch_roots_public(r, &got);
-		if (memcmp(&got.k256, &pub->k256, sizeof got.k256) == 0 &&
-		    memcmp(&got.ca, &pub->ca, sizeof got.ca) == 0)
-			e = ERR_OK;
+		if (memcmp(&got.k256, &pub->k256, sizeof got.k256) != 0 ||
+		    memcmp(&got.ca, &pub->ca, sizeof got.ca) != 0)
+			e = ERR_AUTH;
+	} else if (e != ERR_NOMEM) {
+		e = ERR_AUTH;
 	}
 	secret_wipe(plain, sizeof plain);
 	if (e == ERR_OK)

@@ -26,7 +26,8 @@ void wrap_key_wipe(struct wrap_key *k);
 enum err wrap_roots(uint8_t out[static WRAP_LEN], const struct wrap_key *k,
     struct epoch_roots *r);
 /* wrap_open makes the roots of `pub` again; the caller owns them.
- * ERR_AUTH: another key, altered bytes, or roots of another public half. */
+ * ERR_AUTH: another key, altered bytes, or roots of another public half;
+ * ERR_NOMEM says nothing about them. */
 enum err wrap_open(struct epoch_roots **out, const struct wrap_key *k,
     const struct epoch_public *pub, const uint8_t in[static WRAP_LEN]);
 

@@ -16,6 +16,7 @@
 #include "kms/service/genesispage.h"
 #include "kms/service/leasepage.h"
 #include "kms/service/selfpage.h"
+#include "node/harden/harden.h"
 
 #define RENDER_MS 500
 #define PAGE_LIFE_MS 5000
@@ -206,6 +207,7 @@ render_status(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		 root, "epochs", epochpage_epochs(a->o.cluster))) != ERR_OK ||
 	    (e = json_set_new(root, "policy",
 		 selfpage_policy(&a->o.cfg->policy))) != ERR_OK ||
+	    (e = json_set_new(root, "hardening", harden_page())) != ERR_OK ||
 	    (e = json_set_new(root, "eval_floors",
 		 floors_json(verifier_floors(a->o.verifier)))) != ERR_OK ||
 	    (e = json_set_new(
@@ -253,6 +255,12 @@ render_metrics(struct admin *a, const struct channel_stats *cs, struct buf *out)
 		    : -1,
 		.sessions = cs->sessions_open,
 		.half_open = cs->half_open,
+		.connections = cs->accepted,
+		.handshakes_failed = cs->handshake_failed,
+		.closed_rate = cs->refused_rate,
+		.closed_budget = cs->refused_budget,
+		.muted = cs->muted,
+		.log_suppressed = log_suppressed(),
 		.records = ledger_audit_count(ledger),
 		.epochs = ledger_n_epochs(ledger),
 		.channel_refusals = cs->refusals,
@@ -279,6 +287,7 @@ publish(struct admin *a)
 	struct buf status = { 0 }, metrics = { 0 }, genesis = { 0 };
 	struct channel_stats cs;
 
+	log_tick();
 	channel_server_stats(a->o.server, &cs);
 	auditpage_update(a->audit, core_ledger(cluster_core(a->o.cluster)));
 	if (!a->working)

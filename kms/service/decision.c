@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/base/planted.h"
 #include "common/crypto/epochcert.h"
 #include "kms/service/decision.h"
 
@@ -50,6 +51,8 @@ ask_gate(struct job *j, bool *moved)
 		return e;
 	e = gate_ask(j->o->gate, GATE_APP, &j->caller.boot, j->now,
 	    &j->decision, &j->why);
+	if (PLANTED(12) && e == ERR_DENIED)
+		e = ERR_OK;
 	if (e == ERR_OK)
 		*moved = !same_block(&at, &j->decision.block);
 	return e;
@@ -123,7 +126,7 @@ choose(struct job *j, const uint64_t *asked, bool *moved)
 			return e;
 		*moved = *moved || !same_block(&c.block, &j->decision.block);
 	}
-	j->epoch = c.number;
+	j->epoch = PLANTED(13) ? c.pinned : c.number;
 	j->pinned = c.pinned;
 	return ERR_OK;
 }

@@ -1,8 +1,8 @@
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/hex.h"
 #include "common/base/name.h"
 #include "kms/service/kmsd_config.h"
@@ -68,6 +68,12 @@ struct file_public {
 	char listen[96];
 };
 
+/* 0: as channel_limits_default has it. */
+struct file_limits {
+	uint32_t handshakes_per_source, sessions_per_source;
+	uint32_t sessions_per_device, requests_per_session;
+};
+
 struct file {
 	char slot[64];
 	char listen[KMSD_URL_MAX];
@@ -83,6 +89,8 @@ struct file {
 	struct file_tee tee;
 	struct file_attestation attestation;
 	struct file_public public;
+	struct file_limits limits;
+	struct harden_file process;
 	char log_level[8];
 };
 
@@ -180,6 +188,18 @@ static const cyaml_schema_field_t public_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t limits_fields[] = {
+	CYAML_FIELD_UINT("handshakes_per_source", OPT, struct file_limits,
+	    handshakes_per_source),
+	CYAML_FIELD_UINT("sessions_per_source", OPT, struct file_limits,
+	    sessions_per_source),
+	CYAML_FIELD_UINT("sessions_per_device", OPT, struct file_limits,
+	    sessions_per_device),
+	CYAML_FIELD_UINT("requests_per_session", OPT, struct file_limits,
+	    requests_per_session),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_STRING("slot", REQ, struct file, slot, 1),
 	CYAML_FIELD_STRING("listen", REQ, struct file, listen, 1),
@@ -197,6 +217,9 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING(
 	    "attestation", REQ, struct file, attestation, attestation_fields),
 	CYAML_FIELD_MAPPING("public", OPT, struct file, public, public_fields),
+	CYAML_FIELD_MAPPING("limits", OPT, struct file, limits, limits_fields),
+	CYAML_FIELD_MAPPING(
+	    "process", OPT, struct file, process, harden_fields),
 	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
 	CYAML_FIELD_END,
 };
@@ -422,6 +445,38 @@ decode_attestation(
 	return decode_ppids(&c->policy, f, why);
 }
 
+/* What a host behind one address, or with many CVMs, may need more of. */
+static enum err
+decode_limits(struct channel_limits *l, const struct file_limits *f, char *why)
+{
+	const struct {
+		const char *key;
+		uint32_t asked, max;
+		unsigned *to;
+	} all[] = {
+		{ "limits.handshakes_per_source", f->handshakes_per_source,
+		    KMSD_RATE_MAX, &l->handshakes_per_source },
+		{ "limits.sessions_per_source", f->sessions_per_source,
+		    KMSD_SESSIONS_MAX, &l->max_sessions_per_source },
+		{ "limits.sessions_per_device", f->sessions_per_device,
+		    KMSD_SESSIONS_MAX, &l->max_sessions_per_device },
+		{ "limits.requests_per_session", f->requests_per_session,
+		    KMSD_RATE_MAX, &l->requests_per_session },
+	};
+
+	channel_limits_default(l);
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		if (all[i].asked > all[i].max)
+			return bad(why, all[i].key,
+			    all[i].max == KMSD_RATE_MAX
+				? "must be at most 100000 a second"
+				: "must be at most 1024");
+		if (all[i].asked != 0)
+			*all[i].to = all[i].asked;
+	}
+	return ERR_OK;
+}
+
 static enum err
 decode(struct kmsd_config *c, const struct file *f, char *why)
 {
@@ -465,7 +520,9 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 	if (c->max_ahead_s > AHEAD_MAX_S && !c->simulated)
 		return bad(why, "chain.max_ahead_s",
 		    "over 60 is for simulated platforms");
-	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK)
+	if ((e = decode_attestation(c, &f->attestation, why)) != ERR_OK ||
+	    (e = harden_decode(&c->process, &f->process, why)) != ERR_OK ||
+	    (e = decode_limits(&c->limits, &f->limits, why)) != ERR_OK)
 		return e;
 	c->log_level = LOG_INFO;
 	if (f->log_level[0] != '\0') {
@@ -483,8 +540,8 @@ decode(struct kmsd_config *c, const struct file *f, char *why)
 }
 
 enum err
-kmsd_config_load(
-    struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX])
+kmsd_config_parse(
+    struct kmsd_config *out, struct bytes yaml, char why[static YAML_WHY_MAX])
 {
 	struct kmsd_config *c = calloc(1, sizeof *c);
 	void *f = NULL;
@@ -492,7 +549,7 @@ kmsd_config_load(
 
 	if (c == NULL)
 		return e;
-	if ((e = yaml_load(&f, path, &file_schema, why)) == ERR_OK &&
+	if ((e = yaml_parse(&f, yaml, &file_schema, why)) == ERR_OK &&
 	    (e = decode(c, f, why)) == ERR_OK)
 		*out = *c;
 	yaml_release(f, &file_schema);
@@ -500,93 +557,19 @@ kmsd_config_load(
 	return e;
 }
 
-static enum err
-print_mode(struct buf *b, const struct kmsd_config *c)
-{
-	char hex[65];
-	enum err e = buf_printf(
-	    b, "chain.mode: %s\n", c->chain_proof ? "proof" : "quorum");
-
-	if (e == ERR_OK && c->chain_proof && c->n_codes == 0)
-		e = buf_printf(b, "chain.code_hashes: any\n");
-	for (unsigned i = 0; e == ERR_OK && i < c->n_codes; i++)
-		e = buf_printf(b, "chain.code_hashes: %s:0x%s\n",
-		    standard_role_text(c->code[i].role),
-		    hex_encode(hex, c->code[i].hash, 32));
-	return e;
-}
-
 enum err
-kmsd_config_print(struct buf *b, const struct kmsd_config *c)
+kmsd_config_load(
+    struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX])
 {
-	char hex[41], anchor[41];
-	enum err e;
+	struct buf text = { 0 };
+	enum err e = file_read(&text, path, LIMIT_CONFIG_FILE);
 
-	hex_encode(hex, c->kms_contract, 20);
-	hex_encode(anchor, c->anchor_contract, 20);
-	e = buf_printf(b,
-	    "slot: %s\nlisten: %s\nadmin: %s:%u\ndata_dir: %s\n"
-	    "seal: %s\ngenesis: %s\nsnapshot_every: %u\n"
-	    "chain.chain_id: %" PRIu64 "\n"
-	    "chain.kms_contract: 0x%s\nchain.anchor_contract: 0x%s\n"
-	    "chain.quorum: %u of %u\n"
-	    "chain.block_tag: %s\nchain.max_age_s: %u\n"
-	    "chain.max_ahead_s: %u\n"
-	    "chain.fence_s: %u\nchain.poll_ms: %u\n"
-	    "chain.timeout_ms: %u\ntee.simulated: %s\n"
-	    "attestation.pccs_url: %s\n"
-	    "attestation.insecure_simulated_root: %s\n"
-	    "attestation.evidence_life_s: %u\nattestation.grace_s: %" PRId64
-	    "\nattestation.min_tcb_eval: %" PRIu32
-	    "\nattestation.min_qe_eval: %" PRIu32 "\n",
-	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
-	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
-	    c->snapshot_every, c->chain_id, hex, anchor, c->rpc_quorum,
-	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s, c->fence_s,
-	    c->poll_ms, c->rpc_timeout_ms, c->simulated ? "true" : "false",
-	    c->pccs_url[0],
-	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
-	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
-	    c->policy.min_qe_eval);
-	if (e == ERR_OK)
-		e = buf_printf(b, "chain.registry_contract: %s%s\n",
-		    c->has_registry ? "0x" : "",
-		    c->has_registry ? hex_encode(hex, c->registry_contract, 20)
-				    : "none");
-	if (e == ERR_OK && c->public_host[0] == '\0')
-		e = buf_printf(b, "public.listen: off\n");
-	else if (e == ERR_OK)
-		e = buf_printf(b, "public.listen: %s:%u\n", c->public_host,
-		    c->public_port);
-	if (e == ERR_OK)
-		e = print_mode(b, c);
-	if (e == ERR_OK && !c->has_checkin)
-		e = buf_printf(b, "checkin.contract: none\n");
-	else if (e == ERR_OK)
-		e = buf_printf(b,
-		    "checkin.contract: 0x%s\ncheckin.period_s: %u\n"
-		    "checkin.lease_s: %u\ncheckin.max_releases: %" PRIu64 "\n",
-		    hex_encode(hex, c->checkin_contract, 20),
-		    c->checkin_period_s, c->checkin_lease_s,
-		    c->checkin_max_releases);
-	for (unsigned i = 0; e == ERR_OK && i < c->n_peers; i++)
-		e = buf_printf(b, "peer: %s\n", c->peer[i]);
-	for (unsigned i = 0; e == ERR_OK && i < c->n_rpcs; i++)
-		e = buf_printf(b, "chain.rpc: %s\n", c->rpc[i]);
-	for (unsigned i = 1; e == ERR_OK && i < c->n_pccs; i++)
-		e = buf_printf(
-		    b, "attestation.pccs_more: %s\n", c->pccs_url[i]);
-	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_advisories; i++)
-		e = buf_printf(b, "attestation.allow_advisory: %s\n",
-		    c->policy.advisory[i]);
-	if (e == ERR_OK && c->policy.n_ppids == 0)
-		e = buf_printf(b, "attestation.allow_ppid: any\n");
-	for (unsigned i = 0; e == ERR_OK && i < c->policy.n_ppids; i++)
-		e = buf_printf(b, "attestation.allow_ppid: %s\n",
-		    hex_encode(hex, c->policy.ppid[i], 16));
-	for (unsigned i = 0; e == ERR_OK && i < TCB_STATUS_COUNT; i++)
-		if (c->policy.status[i])
-			e = buf_printf(b, "attestation.allow_status: %s\n",
-			    tcb_status_text((enum tcb_status)i));
+	if (e != ERR_OK) {
+		(void)snprintf(why, YAML_WHY_MAX, "%s: %s", path, err_text(e));
+		e = ERR_CONFIG;
+	} else {
+		e = kmsd_config_parse(out, buf_view(&text), why);
+	}
+	buf_fini(&text);
 	return e;
 }

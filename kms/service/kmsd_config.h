@@ -12,6 +12,8 @@
 #include "common/base/log.h"
 #include "common/base/yaml.h"
 #include "kms/gate/standard.h"
+#include "node/channel/channel.h"
+#include "node/harden/harden.h"
 
 #define KMSD_VERSION "0.1.0" /* what --version, status and meta say */
 #define KMSD_PATH_MAX 512
@@ -22,6 +24,8 @@
 #define KMSD_SNAPSHOT_EVERY 8192
 #define KMSD_STATUSES 8
 #define KMSD_ADVISORIES 32
+#define KMSD_RATE_MAX 100000u /* a second */
+#define KMSD_SESSIONS_MAX 1024u
 
 struct kmsd_config {
 	char slot[64]; /* at most 31 characters: command.h SLOT_MAX */
@@ -73,9 +77,18 @@ struct kmsd_config {
 	struct attest_policy policy;
 	unsigned evidence_life_s;
 
+	struct harden_config process;
+
+	struct channel_limits limits;
+
 	enum log_level log_level;
 };
 
+/* kmsd_config_parse reads one YAML document.  ERR_CONFIG: `why` says what is
+ * wrong and where; `*out` is untouched. */
+enum err kmsd_config_parse(
+    struct kmsd_config *out, struct bytes yaml, char why[static YAML_WHY_MAX]);
+/* kmsd_config_load reads the file at `path`. */
 enum err kmsd_config_load(
     struct kmsd_config *out, const char *path, char why[static YAML_WHY_MAX]);
 /* kmsd_config_print appends the effective values, one `key: value` a line. */

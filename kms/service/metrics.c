@@ -275,6 +275,30 @@ render_links(struct page *p, const struct metrics_cluster *c)
 	    c->links_received);
 }
 
+/* What strangers tried, and what it did not cost. */
+static void
+render_strangers(struct page *p, const struct metrics_gauges *g)
+{
+	counter(p, "kms_connections_total", "Connections to the channel.",
+	    g->connections);
+	head(p, "kms_connections_closed_total", "counter",
+	    "Those closed before a word was read, by the bound they met.");
+	if (p->e == ERR_OK)
+		p->e = buf_printf(p->out,
+		    "kms_connections_closed_total{bound=\"rate\"} %" PRIu64 "\n"
+		    "kms_connections_closed_total{bound=\"half_open\"} "
+		    "%" PRIu64 "\n",
+		    g->closed_rate, g->closed_budget);
+	counter(p, "kms_sources_muted_total",
+	    "Times that a source over its rate was not heard for a second.",
+	    g->muted);
+	counter(p, "kms_handshakes_failed_total",
+	    "Connections that ended before both sides were attested.",
+	    g->handshakes_failed);
+	counter(p, "kms_log_suppressed_total",
+	    "Log lines that were too many of their kind.", g->log_suppressed);
+}
+
 /* A label may be in a URL's own words: quotes and backslashes are no part of a
  * host's name. */
 static void
@@ -365,6 +389,7 @@ metrics_render(
 	counter(&p, "kms_tainted_total",
 	    "Keys and certificates given from a tainted epoch.",
 	    atomic_load(&m->tainted));
+	render_strangers(&p, g);
 	render_endpoints(&p, g);
 	if (g->cluster != NULL) {
 		render_log(&p, g->cluster);

@@ -76,6 +76,9 @@ struct metrics_gauges {
 	uint64_t chain_block;
 	int64_t chain_age_s; /* -1: none seen */
 	uint64_t sessions, half_open;
+	uint64_t connections, handshakes_failed; /* of the channel, in all */
+	uint64_t closed_rate, closed_budget, muted; /* before a word was read */
+	uint64_t log_suppressed; /* lines */
 	uint64_t records, epochs, peers_connected;
 	uint64_t collateral_fetches, collateral_unknown; /* pccs.h */
 	const uint64_t *channel_refusals;

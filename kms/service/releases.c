@@ -232,13 +232,20 @@ read_sign_cert(struct job *j, struct cert_request *rq)
 {
 	const Devproof__Kms__V1__SignCert *q = j->request->sign_cert;
 	uint8_t text[SIGNCERT_LEN];
+	enum err e;
 
-	if (p256_spki_parse(&rq->key, q->spki.data, q->spki.len) != ERR_OK)
+	e = p256_spki_parse(&rq->key, q->spki.data, q->spki.len);
+	if (e == ERR_NOMEM)
+		return e;
+	if (e != ERR_OK)
 		return refuse(&j->why, REASON_REQUEST, "not a P-256 key");
 	/* Whoever asks holds the key: no certificate for another's. */
 	signcert_message(text, j->caller.boot.app_id, q->spki.data);
-	if (p256_verify_der(&rq->key, q->proof.data, q->proof.len, text,
-		sizeof text) != ERR_OK)
+	e = p256_verify_der(
+	    &rq->key, q->proof.data, q->proof.len, text, sizeof text);
+	if (e == ERR_NOMEM)
+		return e;
+	if (e != ERR_OK)
 		return refuse(&j->why, REASON_REQUEST,
 		    "no proof of possession of the key");
 	rq->subject = q->subject;

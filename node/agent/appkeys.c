@@ -46,6 +46,7 @@ appkey_public(struct appkey *k)
 	case APPKEY_ED25519:
 		(void)crypto_sign_seed_keypair(k->pub, expanded, k->secret);
 		secret_wipe(expanded, sizeof expanded);
+		secret_wipe_stack();
 		k->pub_len = 32;
 		break;
 	}
@@ -136,6 +137,7 @@ appkey_sign(uint8_t out[static 64], const struct appkey *k, struct bytes data)
 		(void)crypto_sign_detached(
 		    out, NULL, data.p, data.len, expanded);
 		secret_wipe(expanded, sizeof expanded);
+		secret_wipe_stack();
 		return ERR_OK;
 	}
 	return ERR_UNSUPPORTED;

@@ -74,6 +74,7 @@ struct file {
 	struct file_kms kms;
 	struct file_attestation attestation;
 	struct file_listen listen;
+	struct harden_file process;
 	char log_level[8];
 };
 
@@ -156,6 +157,8 @@ static const cyaml_schema_field_t file_fields[] = {
 	CYAML_FIELD_MAPPING(
 	    "attestation", OPT, struct file, attestation, attestation_fields),
 	CYAML_FIELD_MAPPING("listen", OPT, struct file, listen, listen_fields),
+	CYAML_FIELD_MAPPING(
+	    "process", OPT, struct file, process, harden_fields),
 	CYAML_FIELD_STRING("log_level", OPT, struct file, log_level, 1),
 	CYAML_FIELD_END,
 };
@@ -347,6 +350,8 @@ decode(struct agent_config *c, const struct file *f, char *why)
 
 	decode_listen(&d, c, &f->listen);
 	c->log_level = decode_level(&d, f->log_level);
+	if (!d.bad)
+		d.bad = harden_decode(&c->process, &f->process, why) != ERR_OK;
 	return d.bad ? ERR_CONFIG : ERR_OK;
 }
 
@@ -503,6 +508,13 @@ config_print(struct buf *b, const struct agent_config *c)
 		    b, "  insecure_simulated_root: ", c->simulated_root);
 	if (e == ERR_OK)
 		e = print_listen(b, c);
+	if (e == ERR_OK)
+		e = buf_printf(b, "process:\n  seccomp: %s\n",
+		    harden_filter_text(c->process.filter));
+	if (e == ERR_OK)
+		e = put_text(b, "  user: ", c->process.user);
+	if (e == ERR_OK)
+		e = put_text(b, "  group: ", c->process.group);
 	if (e != ERR_OK)
 		return e;
 	return buf_printf(b, "log_level: %s\n", levels[c->log_level]);

@@ -12,6 +12,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/log.h"
+#include "node/harden/harden.h"
 
 #define CONFIG_PATH_MAX 512
 #define CONFIG_URL_MAX 256
@@ -71,6 +72,7 @@ struct agent_config {
 	char tappd_socket[CONFIG_PATH_MAX]; /* "": off */
 	char external_host[CONFIG_HOST_MAX]; /* "": off; a numeric address */
 	uint16_t external_port; /* 0: a free one */
+	struct harden_config process;
 	enum log_level log_level;
 };
 

@@ -3,8 +3,6 @@
  * Options and wiring.  The socket appears when keys are there, and is taken
  * away at the end.  With --fixture there is no CVM and no KMS, but a folder
  * of files (fixture.h). */
-#include <sys/resource.h>
-
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -17,6 +15,7 @@
 #include "common/base/secret.h"
 
 #include "node/agent/agent.h"
+#include "node/agent/confine.h"
 #include "node/agent/fixture_serve.h"
 #include "node/agent/listeners.h"
 #include "node/agent/rpc.h"
@@ -63,21 +62,6 @@ print_config(const struct agent_config *c)
 	return e == ERR_OK && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_RUN;
 }
 
-/* Some two thousand clients at once; systemd's soft limit is 1024. */
-#define WANTED_FILES 16384
-
-static void
-raise_files(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= WANTED_FILES)
-		return;
-	r.rlim_cur = r.rlim_max < WANTED_FILES ? r.rlim_max : WANTED_FILES;
-	/* With less, those beyond wait. */
-	(void)setrlimit(RLIMIT_NOFILE, &r);
-}
-
 static int
 run(const struct agent_config *c)
 {
@@ -90,10 +74,15 @@ run(const struct agent_config *c)
 	unsigned n_given;
 	enum err e;
 
-	raise_files();
 	if ((e = inherited_take(given, &n_given, INHERITED_FIRST)) != ERR_OK) {
 		log_event(LOG_ERROR, "listen_failed",
 		    log_str("error", "LISTEN_FDS or LISTEN_FDNAMES is wrong"));
+		goto done;
+	}
+	if ((e = agent_confine(c, n_given)) != ERR_OK)
+		goto done;
+	if ((e = stop_init()) != ERR_OK) {
+		log_plain(LOG_ERROR, "cannot_take_signals");
 		goto done;
 	}
 	log_event(LOG_INFO, "starting", log_str("version", RPC_REV),
@@ -229,9 +218,5 @@ main(int argc, char **argv)
 		return print_config(&config);
 	log_set_level(config.log_level);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (stop_init() != ERR_OK) {
-		(void)fprintf(stderr, "cvm-agent: cannot take signals\n");
-		return EXIT_RUN;
-	}
 	return run(&config);
 }

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "common/base/memfail.h"
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
 #include "common/crypto/v2key.h"
@@ -137,6 +138,7 @@ release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
 		.pinned = in->pinned_epoch,
 		.has_registry = in->registry.len > 0,
 		.block_number = in->block_number };
+	uint64_t before = memfail_count();
 	enum err e;
 
 	if (in->chain_id != t->chain_id ||
@@ -182,6 +184,10 @@ release_verify(struct app_release *out, const Devproof__Kms__V1__AppKeys *in,
 	*out = r;
 done:
 	release_wipe(&r);
+	e = memfail_err(before, e);
+	/* What could not be looked at is not wrong. */
+	if (e == ERR_NOMEM && why != NULL)
+		*why = (struct refusal){ .code = REASON_NONE };
 	return e;
 }
 

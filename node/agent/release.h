@@ -54,7 +54,7 @@ struct release_terms {
 
 /* release_verify checks a reply to GetAppKeys.  `epoch` is the one that was
  * asked for, or NULL: the one that the app is pinned to.  ERR_DENIED with the
- * reason; `*out` is written only on ERR_OK. */
+ * reason; ERR_NOMEM, without; `*out` is written only on ERR_OK. */
 enum err release_verify(struct app_release *out,
     const Devproof__Kms__V1__AppKeys *in, const struct release_terms *t,
     const uint64_t *epoch, struct refusal *why);

@@ -187,8 +187,9 @@ done:
 		buf_wipe(&out->body);
 		(void)snprintf(out->error, sizeof out->error, "%s",
 		    c.error[0] != '\0' ? c.error : err_text(e));
-		refuse_with(
-		    out, c.status != 0 ? c.status : 400, c.beside_error);
+		if (c.status == 0)
+			c.status = e == ERR_NOMEM ? 500 : 400;
+		refuse_with(out, c.status, c.beside_error);
 	}
 	json_decref(c.beside_error);
 	json_wipe(c.out);

@@ -87,19 +87,32 @@ void channel_close(struct channel *c); /* NULL is fine */
 struct channel_server; /* opaque */
 
 struct channel_limits {
-	unsigned max_sessions; /* authenticated */
+	/* Authenticated; a sixteenth of them is kept for KMS nodes. */
+	unsigned max_sessions;
+	/* Of apps: with one address, and with one platform whoever runs there;
+	 * of one app on one platform half as many as that. */
+	unsigned max_sessions_per_source, max_sessions_per_device;
+	/* Of apps, in a second; twice at once.  On all sessions of a platform
+	 * four times as many. */
+	unsigned requests_per_session;
 	unsigned max_half_open; /* before authentication, in all */
 	unsigned max_half_open_per_source; /* per remote address */
+	unsigned handshakes_per_source; /* begun in a second; twice at once */
 	unsigned handshake_timeout_ms;
 	unsigned idle_timeout_ms;
+	/* For a frame that has begun, and for what is sent to be taken. */
+	unsigned message_timeout_ms;
+	/* Bytes of all connections; over it those that hold much are ended. */
+	size_t max_memory;
 	unsigned max_pending_requests; /* per session, unanswered */
 };
 
 void channel_limits_default(struct channel_limits *out);
 
 struct channel_stats {
-	uint64_t accepted, refused_budget, handshake_failed, sessions_open,
-	    half_open, frames_refused;
+	uint64_t accepted, refused_rate, muted, refused_budget,
+	    handshake_failed, sessions_open, half_open, frames_refused;
+	uint64_t memory; /* bytes that connections hold now */
 	uint64_t refusals[REASON_COUNT]; /* by reason, both phases */
 };
 
@@ -109,6 +122,9 @@ struct channel_caller {
 	enum channel_role role;
 	const struct attested *peer;
 	const uint8_t *handshake_hash; /* 32 bytes, names the session */
+	/* This request is one more than its rate allows: it is to be answered
+	 * with REASON_RATE, and nothing done for it. */
+	bool over_rate;
 };
 
 struct channel_server_options {
@@ -127,7 +143,8 @@ enum err channel_server_start(struct channel_server **out, uv_loop_t *loop,
 uint16_t channel_server_port(const struct channel_server *s);
 
 /* channel_server_reply answers the oldest unanswered request of `conn`.
- * ERR_NOTFOUND if the connection is gone: nothing else happens. */
+ * ERR_NOTFOUND if the connection is gone: nothing else happens.  After any
+ * other error but ERR_PHASE (there is no such request) it is on its way out. */
 enum err channel_server_reply(
     struct channel_server *s, uint64_t conn, struct bytes reply);
 /* channel_server_drop tells the peer the reason, if it can, and closes. */

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "common/base/ct.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/crypto/hash.h"
 #include "node/channel/noise.h"
@@ -34,6 +35,7 @@ seal(const uint8_t *k, uint64_t n, uint8_t *p, size_t len, struct bytes ad)
 	nonce_bytes(nonce, n);
 	(void)crypto_aead_chacha20poly1305_ietf_encrypt(
 	    p, NULL, p, len, ad.p, ad.len, NULL, nonce, k);
+	secret_wipe_stack(); /* eight bytes of k, of a long message */
 }
 
 /* Nothing is decrypted before the tag has been checked. */
@@ -46,6 +48,7 @@ open_box(const uint8_t *k, uint64_t n, uint8_t *p, size_t len, struct bytes ad)
 	nonce_bytes(nonce, n);
 	rc = crypto_aead_chacha20poly1305_ietf_decrypt(
 	    p, NULL, NULL, p, len, ad.p, ad.len, nonce, k);
+	secret_wipe_stack();
 	CT_PUBLIC(rc); /* The verdict is what the peer sees anyway. */
 	return rc == 0;
 }
@@ -87,6 +90,7 @@ mix_dh(struct noise *ns, const uint8_t *secret, const uint8_t *pub)
 	if (rc == 0)
 		mix_key(ns, dh, sizeof dh);
 	secret_wipe(dh, sizeof dh);
+	secret_wipe_stack();
 	return rc == 0 ? ERR_OK : ERR_AUTH;
 }
 
@@ -144,6 +148,7 @@ noise_public(uint8_t out[static 32], const uint8_t secret[static 32])
 {
 	int rc = crypto_scalarmult_curve25519_base(out, secret);
 
+	secret_wipe_stack();
 	assert(rc == 0); /* Clamping makes it so. */
 }
 
@@ -282,7 +287,8 @@ noise_split(
 	memcpy(c2->k, ns->k, 32);
 	memcpy(hash, ns->h, 32);
 	memcpy(peer, ns->rs, 32);
-	noise_fini(ns);
+	if (!PLANTED(7))
+		noise_fini(ns);
 	memcpy(ns->h, hash, 32);
 	memcpy(ns->rs, peer, 32);
 }

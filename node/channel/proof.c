@@ -2,6 +2,12 @@
 #include "common/base/limits.h"
 #include "common/crypto/hash.h"
 #include "common/wire/kms.pb-c.h"
+#include "common/wire/pballoc.h"
+
+/* Three members, what protobuf-c needs besides, and what a later version may
+ * add; a stranger sends this. */
+#define MAX_BYTES (LIMIT_EVIDENCE + 16u * 1024)
+#define MAX_PARTS 64u
 
 static bool
 within_bounds(size_t quote, size_t event_log, size_t vm_config)
@@ -75,14 +81,16 @@ enum err
 proof_unpack(struct evidence *out, struct bytes in)
 {
 	struct evidence e = { 0 };
+	struct pballoc alloc;
 	Devproof__Kms__V1__Evidence *m = NULL;
 	enum err err;
 
 	if (in.len > LIMIT_EVIDENCE)
 		return ERR_LIMIT;
-	m = devproof__kms__v1__evidence__unpack(NULL, in.len, in.p);
+	pballoc_init(&alloc, MAX_BYTES, MAX_PARTS);
+	m = devproof__kms__v1__evidence__unpack(&alloc.a, in.len, in.p);
 	if (m == NULL)
-		return ERR_MALFORMED;
+		return alloc.failed ? ERR_NOMEM : ERR_MALFORMED;
 	if (m->tee < TEE_TDX || m->tee > TEE_SGX) {
 		err = ERR_MALFORMED;
 		goto done;
@@ -101,7 +109,7 @@ proof_unpack(struct evidence *out, struct bytes in)
 	*out = e;
 	e = (struct evidence){ 0 };
 done:
-	devproof__kms__v1__evidence__free_unpacked(m, NULL);
+	devproof__kms__v1__evidence__free_unpacked(m, &alloc.a);
 	evidence_fini(&e);
 	return err;
 }

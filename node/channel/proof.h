@@ -21,7 +21,7 @@ void proof_bind_renewal(uint8_t out[static 64], enum channel_role role,
 enum err proof_pack(struct buf *out, const struct evidence *e);
 
 /* proof_unpack copies a message Evidence out of `in`; the caller owns
- * `*out` (evidence_fini).  ERR_MALFORMED or ERR_LIMIT otherwise. */
+ * `*out` (evidence_fini).  ERR_MALFORMED, ERR_LIMIT or ERR_NOMEM otherwise. */
 enum err proof_unpack(struct evidence *out, struct bytes in);
 
 #endif

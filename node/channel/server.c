@@ -20,11 +20,20 @@ channel_limits_default(struct channel_limits *out)
 {
 	*out = (struct channel_limits){
 		.max_sessions = 1024,
+		.max_sessions_per_source = 256,
+		.max_sessions_per_device = 256,
+		/* An agent asks a few times an hour; who counts, often. */
+		.requests_per_session = 200,
 		.max_half_open = 128,
 		.max_half_open_per_source = 32,
+		/* A host whose CVMs all come back at once; and what one source
+		 * may have of us: a twentieth of a core. */
+		.handshakes_per_source = 200,
 		/* Two quotes of seconds each, and collateral. */
 		.handshake_timeout_ms = 30 * 1000,
 		.idle_timeout_ms = 15 * 60 * 1000,
+		.message_timeout_ms = 60 * 1000,
+		.max_memory = 128u << 20,
 		/* Read one, answer it, read the next. */
 		.max_pending_requests = 1,
 	};
@@ -79,29 +88,97 @@ server_node_init(struct inbox_node *n, struct channel_server *s, struct conn *c,
 
 /* ---- accepting ---- */
 
+static void post_accepts(struct channel_server *s);
+
 static void
-post_accept(struct channel_server *s)
+on_pause_over(uv_timer_t *t)
 {
-	if (s->stopping || s->accept.posted)
-		return;
-	s->accept.posted = true;
-	nng_stream_listener_accept(s->listener, s->accept.aio);
+	post_accepts(t->data);
 }
 
-/* Who is calling, as far as budgets go: an IPv6 host owns a /64. */
+static void
+post_accept(struct inbox_node *n)
+{
+	struct channel_server *s = n->server;
+
+	if (s->stopping || n->posted)
+		return;
+	if (!rate_take(&s->accepts, clock_mono_ms())) {
+		if (uv_is_active((uv_handle_t *)&s->pause) == 0)
+			(void)uv_timer_start(
+			    &s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+		return;
+	}
+	n->posted = true;
+	nng_stream_listener_accept(s->listener, n->aio);
+}
+
+static void
+post_accepts(struct channel_server *s)
+{
+	for (unsigned i = 0; i < ACCEPTS; i++)
+		post_accept(&s->accept[i]);
+}
+
+static bool
+accepts_posted(const struct channel_server *s)
+{
+	for (unsigned i = 0; i < ACCEPTS; i++)
+		if (s->accept[i].posted)
+			return true;
+	return false;
+}
+
+static void
+free_accepts(struct channel_server *s)
+{
+	for (unsigned i = 0; i < ACCEPTS; i++)
+		if (s->accept[i].aio != NULL)
+			nng_aio_free(s->accept[i].aio);
+}
+
+/* Who is calling, as far as budgets go: an IPv6 host owns a /64.  A socket for
+ * both versions has IPv4 addresses inside IPv6 ones, all of one /64. */
 static void
 source_of(uint8_t out[static 17], nng_stream *stream)
 {
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	nng_sockaddr sa = { 0 };
 
 	memset(out, 0, 17);
 	if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &sa) != 0)
 		return;
-	out[0] = (uint8_t)sa.s_family;
-	if (sa.s_family == NNG_AF_INET)
+	if (sa.s_family == NNG_AF_INET) {
+		out[0] = 4;
 		memcpy(out + 1, &sa.s_in.sa_addr, 4);
-	else if (sa.s_family == NNG_AF_INET6)
+	} else if (sa.s_family == NNG_AF_INET6 &&
+	    memcmp(sa.s_in6.sa_addr, mapped, sizeof mapped) == 0) {
+		out[0] = 4;
+		memcpy(out + 1, sa.s_in6.sa_addr + 12, 4);
+	} else if (sa.s_family == NNG_AF_INET6) {
+		out[0] = 6;
 		memcpy(out + 1, sa.s_in6.sa_addr, 8);
+	}
+}
+
+/* Whether this source, and all together, may begin another handshake now.
+ * The first question of all: the answer costs less than the connection. */
+static bool
+within_rate(struct channel_server *s, const uint8_t source[static 17])
+{
+	uint8_t key[RATES_KEY_LEN] = { 0 };
+	uint64_t now = clock_mono_ms();
+
+	memcpy(key, source, 17);
+	if (rates_take(s->sources, key, now))
+		return rate_take(&s->handshakes, now);
+	if (s->mute != NULL) {
+		unsigned before = mute_count(s->mute);
+
+		(void)mute_source(s->mute, source, now);
+		s->stats.muted += mute_count(s->mute) - before;
+	}
+	return false;
 }
 
 static bool
@@ -135,33 +212,49 @@ free_slot(struct channel_server *s)
 	return s->n_slots;
 }
 
+/* The connection that is to be, or false: it is closed without a word. */
+static bool
+take_in(struct channel_server *s, nng_stream *stream)
+{
+	uint8_t source[17];
+	struct conn *c;
+	uint32_t slot;
+
+	if (s->stopping)
+		return false;
+	source_of(source, stream);
+	if (!within_rate(s, source)) {
+		s->stats.refused_rate++;
+		return false;
+	}
+	slot = free_slot(s);
+	if (slot == s->n_slots || !within_budget(s, source) ||
+	    conn_new(&c, s, stream, source, slot,
+		++s->next_seq << SLOT_BITS | slot) != ERR_OK) {
+		s->stats.refused_budget++;
+		return false;
+	}
+	s->slot[slot] = c;
+	s->n_half++;
+	conn_start(c);
+	return true;
+}
+
 static void
 on_accept(struct inbox_node *n)
 {
 	struct channel_server *s = n->server;
-	uint8_t source[17];
 	nng_stream *stream;
-	struct conn *c;
-	uint32_t slot;
 
 	if (n->rv != 0)
 		return; /* Stopped; or out of descriptors: the tick retries. */
 	stream = nng_aio_get_output(n->aio, 0);
 	s->stats.accepted++;
-	source_of(source, stream);
-	slot = free_slot(s);
-	if (s->stopping || slot == s->n_slots || !within_budget(s, source) ||
-	    conn_new(&c, s, stream, source, slot,
-		++s->next_seq << SLOT_BITS | slot) != ERR_OK) {
-		s->stats.refused_budget += !s->stopping;
+	if (!take_in(s, stream)) {
 		nng_stream_close(stream);
 		nng_stream_free(stream);
-	} else {
-		s->slot[slot] = c;
-		s->n_half++;
-		conn_start(c);
 	}
-	post_accept(s);
+	post_accept(n);
 }
 
 /* ---- time, and the end ---- */
@@ -175,6 +268,9 @@ on_handle_closed(uv_handle_t *h)
 		return;
 	uv_mutex_destroy(&s->lock);
 	secret_free(s->keys);
+	rates_free(s->sources);
+	rates_free(s->devices);
+	mute_free(s->mute);
 	free(s->slot);
 	if (s->done != NULL)
 		s->done(s->done_cookie);
@@ -186,13 +282,14 @@ close_handles(struct channel_server *s)
 {
 	uv_close((uv_handle_t *)&s->wake, on_handle_closed);
 	uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+	uv_close((uv_handle_t *)&s->pause, on_handle_closed);
 }
 
 /* Once nothing of ours is with nng or a worker. */
 static void
 finish(struct channel_server *s)
 {
-	if (!s->stopping || s->accept.posted || s->n_half + s->n_open > 0 ||
+	if (!s->stopping || accepts_posted(s) || s->n_half + s->n_open > 0 ||
 	    s->listener == NULL)
 		return;
 	for (uint32_t i = 0; i < s->n_slots; i++)
@@ -202,7 +299,7 @@ finish(struct channel_server *s)
 	s->listener = NULL;
 	/* Waits for a callback that is still on its way out: after this
 	 * nobody sends to `wake`. */
-	nng_aio_free(s->accept.aio);
+	free_accepts(s);
 	close_handles(s);
 }
 
@@ -212,8 +309,44 @@ server_forget(struct conn *c)
 	struct channel_server *s = c->server;
 
 	s->slot[c->slot] = NULL;
+	s->memory -= c->memory;
 	if (!c->was_open)
 		s->n_half--;
+}
+
+bool
+server_full(const struct conn *c, bool checked)
+{
+	const struct channel_server *s = c->server;
+	const struct channel_limits *l = &s->o.limits;
+	const struct boot_info *b = &c->peer.boot;
+	unsigned source = 0, device = 0, app = 0;
+
+	if (s->n_open >= l->max_sessions)
+		return true;
+	if (session_peer_role(c->session) != CHANNEL_APP)
+		return false;
+	if (s->n_open - s->n_peers >= l->max_sessions - l->max_sessions / 16)
+		return true;
+	if (!checked)
+		return false;
+	for (uint32_t i = 0; i < s->n_slots; i++) {
+		const struct conn *x = s->slot[i];
+
+		if (x == NULL || x->state != CONN_OPEN ||
+		    session_peer_role(x->session) != CHANNEL_APP)
+			continue;
+		source += memcmp(x->source, c->source, sizeof c->source) == 0;
+		if (memcmp(x->peer.boot.device_id, b->device_id,
+			sizeof b->device_id) != 0)
+			continue;
+		device++;
+		app += memcmp(x->peer.boot.app_id, b->app_id,
+			   sizeof b->app_id) == 0;
+	}
+	return source >= l->max_sessions_per_source ||
+	    device >= l->max_sessions_per_device ||
+	    app >= (l->max_sessions_per_device + 1) / 2;
 }
 
 static void
@@ -227,17 +360,22 @@ on_tick(uv_timer_t *t)
 	for (uint32_t i = 0; i < s->n_slots; i++)
 		if (s->slot[i] != NULL)
 			conn_tick(s->slot[i], now_ms, now_s);
-	post_accept(s);
+	if (s->mute != NULL)
+		mute_tick(s->mute, now_ms);
+	post_accepts(s);
 	finish(s);
 }
 
 static unsigned
 tick_ms(const struct channel_limits *l)
 {
-	unsigned ms = l->handshake_timeout_ms < l->idle_timeout_ms
-	    ? l->handshake_timeout_ms / 4
-	    : l->idle_timeout_ms / 4;
+	unsigned ms = l->handshake_timeout_ms;
 
+	if (l->idle_timeout_ms < ms)
+		ms = l->idle_timeout_ms;
+	if (l->message_timeout_ms < ms)
+		ms = l->message_timeout_ms;
+	ms /= 4;
 	return ms < TICK_MIN_MS ? TICK_MIN_MS
 	    : ms > TICK_MAX_MS  ? TICK_MAX_MS
 				: ms;
@@ -274,8 +412,14 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 	unsigned ms = tick_ms(l);
 
 	if (l->max_sessions == 0 || l->max_half_open == 0 ||
-	    l->max_half_open_per_source == 0 || l->max_pending_requests == 0 ||
-	    l->handshake_timeout_ms == 0 || l->idle_timeout_ms == 0 ||
+	    l->max_half_open_per_source == 0 || l->handshakes_per_source == 0 ||
+	    l->handshakes_per_source > RATE_MAX / BURST_S ||
+	    l->max_sessions_per_source == 0 ||
+	    l->max_sessions_per_device == 0 || l->requests_per_session == 0 ||
+	    l->requests_per_session > RATE_MAX / BURST_S / DEVICE_FACTOR ||
+	    l->message_timeout_ms == 0 || l->max_memory == 0 ||
+	    l->max_pending_requests == 0 || l->handshake_timeout_ms == 0 ||
+	    l->idle_timeout_ms == 0 ||
 	    l->max_sessions >= (1u << (SLOT_BITS - 1)) ||
 	    l->max_half_open >= (1u << (SLOT_BITS - 1)))
 		return ERR_CONFIG;
@@ -290,12 +434,28 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 	s->keys = secret_new(sizeof *s->keys);
 	if (s->slot == NULL || s->keys == NULL)
 		goto done;
+	e = rates_new(&s->sources, SOURCES, l->handshakes_per_source,
+	    BURST_S * l->handshakes_per_source);
+	if (e == ERR_OK)
+		e = rates_new(&s->devices, DEVICES,
+		    DEVICE_FACTOR * l->requests_per_session,
+		    DEVICE_FACTOR * BURST_S * l->requests_per_session);
+	if (e != ERR_OK)
+		goto done;
+	s->handshakes = rate_full(
+	    HANDSHAKES_PER_S, BURST_S * HANDSHAKES_PER_S, clock_mono_ms());
+	s->accepts =
+	    rate_full(ACCEPTS_PER_S, ACCEPTS_PER_S / 4, clock_mono_ms());
 	secret_random(s->keys, sizeof *s->keys);
 	noise_public(s->s_pub, s->keys->s);
 	secret_lock(s->keys);
 	if ((e = listen_on(s, o->listen_url)) != ERR_OK)
 		goto done;
-	e = server_node_init(&s->accept, s, NULL, on_accept);
+	e = mute_new(&s->mute, s->port);
+	if (e == ERR_NOTFOUND)
+		e = ERR_OK;
+	for (unsigned i = 0; e == ERR_OK && i < ACCEPTS; i++)
+		e = server_node_init(&s->accept[i], s, NULL, on_accept);
 	if (e != ERR_OK)
 		goto done;
 	e = ERR_NOMEM;
@@ -305,22 +465,25 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 		uv_mutex_destroy(&s->lock);
 		goto done;
 	}
-	/* These two cannot fail. */
+	/* These cannot fail. */
 	(void)uv_timer_init(loop, &s->tick);
-	s->n_handles = 2;
-	s->wake.data = s->tick.data = s;
+	(void)uv_timer_init(loop, &s->pause);
+	s->n_handles = 3;
+	s->wake.data = s->tick.data = s->pause.data = s;
 	(void)uv_timer_start(&s->tick, on_tick, ms, ms);
-	post_accept(s);
+	post_accepts(s);
 	*out = s;
 	return ERR_OK;
 done:
-	if (s->accept.aio != NULL)
-		nng_aio_free(s->accept.aio);
+	free_accepts(s);
 	if (s->listener != NULL) {
 		nng_stream_listener_close(s->listener);
 		nng_stream_listener_free(s->listener);
 	}
 	secret_free(s->keys);
+	rates_free(s->sources);
+	rates_free(s->devices);
+	mute_free(s->mute);
 	free(s->slot);
 	free(s);
 	return e;
@@ -369,6 +532,7 @@ channel_server_stats(const struct channel_server *s, struct channel_stats *out)
 	*out = s->stats;
 	out->sessions_open = s->n_open;
 	out->half_open = s->n_half;
+	out->memory = s->memory;
 }
 
 void

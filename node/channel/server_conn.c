@@ -5,6 +5,7 @@
  * is back.  A request is read only while its predecessors' answers can be
  * sent, so a slow peer hurts only itself.  Every failure leads to
  * conn_refuse or conn_close, from any state. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +115,7 @@ leave(struct conn *c, enum conn_state next)
 	if (was != CONN_OPEN)
 		return;
 	s->n_open--;
+	s->n_peers -= session_peer_role(c->session) == CHANNEL_KMS_PEER;
 	c->pending = 0;
 	if (s->o.on_close != NULL)
 		s->o.on_close(s->o.cookie, c->id);
@@ -197,7 +199,10 @@ on_worker_done(uv_work_t *w, int status)
 		if (j->peer.verdict.valid_until != 0 &&
 		    j->peer.verdict.valid_until < c->expires)
 			c->expires = j->peer.verdict.valid_until;
-		j->e = session_checked(c->session, &ev);
+		/* Before it costs a quote of ours. */
+		j->e = !c->was_open && server_full(c, true)
+		    ? refuse(&j->why, REASON_BUSY, "sessions of this peer")
+		    : session_checked(c->session, &ev);
 	} else if (j->e == ERR_OK) {
 		j->e = session_proved(c->session, &ev, &c->out, &j->evidence,
 		    clock_mono_ms(), &j->why);
@@ -250,12 +255,6 @@ start_job(struct conn *c, struct session_event *ev)
 /* ---- events ---- */
 
 static bool
-full(const struct channel_server *s)
-{
-	return s->n_open >= s->o.limits.max_sessions;
-}
-
-static bool
 expired(const struct conn *c)
 {
 	const struct channel_context *cx = c->server->o.cx;
@@ -267,19 +266,35 @@ static void
 on_open(struct conn *c)
 {
 	struct channel_server *s = c->server;
+	const unsigned per_s = s->o.limits.requests_per_session;
 
-	if (full(s)) {
+	if (server_full(c, true)) {
 		refuse_with(c, REASON_BUSY, "sessions");
 		return;
 	}
 	c->state = CONN_OPEN;
 	c->state_ms = clock_mono_ms();
+	c->requests = rate_full(per_s, BURST_S * per_s, c->state_ms);
+	c->patience = rate_full(PATIENCE_PER_S, PATIENCE_BURST, c->state_ms);
+	s->n_peers += session_peer_role(c->session) == CHANNEL_KMS_PEER;
 	c->was_open = true;
 	s->n_half--;
 	s->n_open++;
 	log_event(LOG_INFO, "channel_open", log_u64("conn", c->id),
 	    log_u64("role", (uint64_t)session_peer_role(c->session)),
 	    log_str("tcb_status", tcb_status_text(c->peer.verdict.status)));
+}
+
+/* KMS nodes talk as fast as they do: a link has one batch under way. */
+static bool
+over_rate(struct conn *c)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (session_peer_role(c->session) != CHANNEL_APP)
+		return false;
+	return !rate_take(&c->requests, now) ||
+	    !rates_take(c->server->devices, c->peer.boot.device_id, now);
 }
 
 static void
@@ -289,6 +304,12 @@ on_request(struct conn *c, struct bytes body)
 	struct channel_caller who = conn_caller(c);
 
 	if (!expired(c)) {
+		who.over_rate = over_rate(c);
+		if (who.over_rate &&
+		    !rate_take(&c->patience, clock_mono_ms())) {
+			refuse_with(c, REASON_RATE, "does not wait");
+			return;
+		}
 		c->pending++;
 		s->o.on_request(s->o.cookie, &who, body);
 		return;
@@ -308,7 +329,7 @@ on_event(struct conn *c, struct session_event *ev)
 		return;
 	case SESSION_CHECK:
 		/* Before anything slow is done for it. */
-		if (!c->was_open && full(c->server)) {
+		if (!c->was_open && server_full(c, false)) {
 			refuse_with(c, REASON_BUSY, "sessions");
 			return;
 		}
@@ -367,6 +388,11 @@ feed(struct conn *c)
 	c->at = c->end - in.len;
 	if (shaking)
 		secret_lock(s->keys);
+	/* A new frame, or an old one that goes on. */
+	if (!session_partial(c->session))
+		c->frame_ms = 0;
+	else if (c->frame_ms == 0)
+		c->frame_ms = clock_mono_ms();
 	if (e == ERR_OK) {
 		on_event(c, &ev);
 		session_consumed(c->session);
@@ -395,13 +421,14 @@ post_send(struct conn *c)
 		c->sending = c->out;
 		c->out = empty;
 		c->sent = 0;
+		c->sending_ms = clock_mono_ms();
 	}
 	if (c->sending.len == 0)
 		return;
 	iov = (nng_iov){ .iov_buf = c->sending.p + c->sent,
 		.iov_len = c->sending.len - c->sent };
 	nng_aio_set_timeout(
-	    c->tx.aio, (nng_duration)c->server->o.limits.idle_timeout_ms);
+	    c->tx.aio, (nng_duration)c->server->o.limits.message_timeout_ms);
 	if (nng_aio_set_iov(c->tx.aio, 1, &iov) != 0) {
 		conn_close(c);
 		return;
@@ -432,6 +459,25 @@ post_recv(struct conn *c)
 	nng_stream_recv(c->stream, c->rx.aio);
 }
 
+/* What it holds, and in all: who holds much when there is too much is ended.
+ * KMS nodes have each other's batches to take. */
+static void
+count_memory(struct conn *c)
+{
+	struct channel_server *s = c->server;
+	size_t n = sizeof *c + session_memory(c->session) + c->out.cap +
+	    c->sending.cap;
+
+	assert(n <= MEMORY_EACH(s->o.limits.max_pending_requests));
+	s->memory += n - c->memory;
+	c->memory = n;
+	if (s->memory <= s->o.limits.max_memory || n <= MEMORY_SMALL ||
+	    session_peer_role(c->session) == CHANNEL_KMS_PEER)
+		return;
+	if (c->state == CONN_HALF || c->state == CONN_OPEN)
+		refuse_with(c, REASON_BUSY, "memory");
+}
+
 void
 conn_pump(struct conn *c)
 {
@@ -440,6 +486,7 @@ conn_pump(struct conn *c)
 	c->pumping = true;
 	while (c->at < c->end && may_feed(c))
 		feed(c);
+	count_memory(c);
 	if (c->state == CONN_DRAIN)
 		c->at = c->end; /* nobody listens any more */
 	post_send(c);
@@ -464,12 +511,24 @@ on_recv(struct inbox_node *n)
 	conn_pump(c);
 }
 
+/* What was sent is not taken: it would not read the reason either. */
+static void
+not_read(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	c->server->stats.refusals[REASON_TIMEOUT]++;
+	conn_close(c);
+}
+
 static void
 on_send(struct inbox_node *n)
 {
 	struct conn *c = n->conn;
 
-	if (n->rv != 0)
+	if (n->rv == NNG_ETIMEDOUT)
+		not_read(c);
+	else if (n->rv != 0)
 		conn_close(c);
 	else
 		c->sent += n->count;
@@ -484,10 +543,16 @@ conn_reply(struct conn *c, struct bytes reply)
 	if (c->pending == 0)
 		return ERR_PHASE;
 	e = session_reply(c->session, &c->out, reply, clock_mono_ms());
-	if (e != ERR_OK)
+	if (e != ERR_OK) {
+		/* The next answer would be taken for this one. */
+		refuse_with(c, REASON_INTERNAL, err_text(e));
+		conn_pump(c);
 		return e;
+	}
 	c->pending--;
 	c->active_ms = clock_mono_ms();
+	if (c->frame_ms != 0)
+		c->frame_ms = c->active_ms; /* it had to wait for us */
 	conn_pump(c);
 	return ERR_OK;
 }
@@ -497,6 +562,9 @@ conn_tick(struct conn *c, uint64_t now_ms, int64_t now_s)
 {
 	const struct channel_limits *l = &c->server->o.limits;
 
+	if (c->sent < c->sending.len &&
+	    now_ms - c->sending_ms >= l->message_timeout_ms)
+		not_read(c);
 	switch (c->state) {
 	case CONN_HALF:
 		if (now_ms - c->state_ms >= l->handshake_timeout_ms)
@@ -508,6 +576,9 @@ conn_tick(struct conn *c, uint64_t now_ms, int64_t now_s)
 		else if (c->job == NULL &&
 		    now_ms - c->active_ms >= l->idle_timeout_ms)
 			refuse_with(c, REASON_TIMEOUT, "idle");
+		else if (c->frame_ms != 0 && may_feed(c) &&
+		    now_ms - c->frame_ms >= l->message_timeout_ms)
+			refuse_with(c, REASON_TIMEOUT, "message");
 		break;
 	case CONN_DRAIN:
 		if (now_ms - c->state_ms >= DRAIN_MS)

@@ -11,13 +11,44 @@
 
 #include <nng/nng.h>
 
+#include "common/base/limits.h"
+#include "common/base/rate.h"
+#include "node/channel/mute.h"
 #include "node/channel/session.h"
 
+/* Accepts that wait at once: what nng does for one connection (a turn of its
+ * poller, of a worker, of our loop) it then does for many. */
+#define ACCEPTS 32
+/* Connections accepted in a second, whoever begins them: a tenth of a core at
+ * most.  The others wait with the kernel, or try again. */
+#define ACCEPTS_PER_S 2000u
+#define ACCEPT_PAUSE_MS 20u
+/* Handshakes begun in a second, whoever begins them: the same once more. */
+#define HANDSHAKES_PER_S 500u
+/* Sources whose handshakes are counted. */
+#define SOURCES 2048u
 #define RECV_CHUNK (16u * 1024)
 /* How long a refused peer may take to read why. */
 #define DRAIN_MS 2000
 /* How long a session with expired evidence may try to renew it. */
 #define EXPIRED_GRACE_S 60
+/* Of what max_memory is about: who holds less is left alone. */
+#define MEMORY_SMALL (256u * 1024)
+/* What one connection may hold: a message that comes, and in each of its two
+ * buffers replies to all that it may ask at once, or evidence; they grow by
+ * doubling. */
+#define MEMORY_EACH(pending) \
+	(sizeof(struct conn) + \
+	    2 * (2 * (size_t)(pending) + 1) * (LIMIT_MESSAGE + 1024) + \
+	    4 * LIMIT_CHANNEL_UNSENT + 6 * LIMIT_EVIDENCE)
+/* A bucket of handshakes or requests holds what is due in so many seconds. */
+#define BURST_S 2u
+/* Devices whose requests are counted. */
+#define DEVICES 2048u
+#define DEVICE_FACTOR 4u
+/* Requests over its rate that a session may make before it is ended. */
+#define PATIENCE_PER_S 20u
+#define PATIENCE_BURST 200u
 
 struct inbox_node {
 	struct inbox_node *next;
@@ -43,7 +74,7 @@ struct conn {
 	struct channel_server *server; /* borrows */
 	uint64_t id;
 	uint32_t slot;
-	uint8_t source[17]; /* address family, address (IPv6: its /64) */
+	uint8_t source[17]; /* 4 or 6, address (IPv6: its /64) */
 	enum conn_state state;
 	bool was_open, pumping;
 	nng_stream *stream; /* owns */
@@ -55,6 +86,10 @@ struct conn {
 	unsigned pending; /* requests not yet answered */
 	uint64_t state_ms; /* since when in this state */
 	uint64_t active_ms; /* last whole message */
+	uint64_t frame_ms; /* when the frame began that is not whole */
+	uint64_t sending_ms; /* when `sending` went to nng */
+	struct rate requests, patience; /* of an app */
+	size_t memory; /* bytes held, as counted in the server's sum */
 	struct buf sending, out; /* own: with nng; behind it */
 	size_t sent;
 	/* in[at..end) is not yet fed; behind it nng may be writing.  It is
@@ -68,12 +103,15 @@ struct channel_server {
 	uv_loop_t *loop; /* borrows */
 	struct channel_server_options o;
 	uv_async_t wake;
-	uv_timer_t tick;
+	uv_timer_t tick, pause; /* pause: until more are accepted */
 	unsigned n_handles; /* open uv handles */
 	uv_mutex_t lock; /* of the inbox */
 	struct inbox_node *first, **last;
 	nng_stream_listener *listener; /* owns */
-	struct inbox_node accept;
+	struct inbox_node accept[ACCEPTS];
+	struct rates *sources; /* owns: handshakes begun, by source */
+	struct mute *mute; /* owns, or NULL: the kernel has no filters */
+	struct rate handshakes, accepts; /* of all of them */
 	uint16_t port;
 	struct server_keys *keys; /* owns, secret */
 	uint8_t s_pub[32];
@@ -81,7 +119,9 @@ struct channel_server {
 	uint32_t n_slots, next_slot;
 	uint64_t next_seq;
 	unsigned n_half; /* never opened; until freed */
-	unsigned n_open;
+	unsigned n_open, n_peers; /* sessions; those of KMS nodes */
+	struct rates *devices; /* owns: requests of apps, by device */
+	size_t memory; /* of all connections */
 	struct channel_stats stats;
 	bool stopping;
 	void (*done)(void *cookie);
@@ -98,6 +138,9 @@ struct server_keys {
 enum err server_node_init(struct inbox_node *n, struct channel_server *s,
     struct conn *c, void (*handle)(struct inbox_node *n));
 void server_forget(struct conn *c); /* its slot is free again */
+/* Whether one more session of this peer is one too many: of all, and once it
+ * is known who it is (`checked`) of its source, platform or app. */
+bool server_full(const struct conn *c, bool checked);
 
 /* server_conn.c */
 enum err conn_new(struct conn **out, struct channel_server *s,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/limits.h"
+#include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "node/channel/proof.h"
@@ -210,6 +211,8 @@ session_feed(struct session *s, struct session_event *ev, struct buf *out,
 			drop_frame(s);
 		else
 			s->has_body = true;
+		if (PLANTED(3)) /* the event points into it */
+			buf_fini(&s->in);
 	}
 	if (e != ERR_OK)
 		s->phase = P_DEAD;
@@ -276,40 +279,57 @@ enum err
 session_request(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms)
 {
+	enum err e;
+
 	if (!s->dialling || s->phase != P_OPEN)
 		return ERR_PHASE;
-	return session_put_message(s, out, M_REQUEST, body, now_ms);
+	e = session_put_message(s, out, M_REQUEST, body, now_ms);
+	s->unanswered += e == ERR_OK;
+	return e;
 }
 
 enum err
 session_renew(struct session *s, struct buf *out, uint64_t now_ms)
 {
+	enum err e;
+
 	if (!s->dialling || s->phase != P_OPEN)
 		return ERR_PHASE;
 	s->random(s->own_nonce, NONCE_LEN);
+	e = session_put_message(
+	    s, out, M_RENEW, (struct bytes){ s->own_nonce, NONCE_LEN }, now_ms);
+	if (e != ERR_OK)
+		return e;
 	s->renewing = true;
 	s->n_renewals++;
 	s->phase = P_NONCE;
-	return session_put_message(
-	    s, out, M_RENEW, (struct bytes){ s->own_nonce, NONCE_LEN }, now_ms);
+	return ERR_OK;
 }
 
 enum err
 session_reply(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms)
 {
-	if (s->dialling || !session_is_open(s))
+	enum err e;
+
+	if (s->dialling || !session_is_open(s) || s->unanswered == 0)
 		return ERR_PHASE;
-	return session_put_message(s, out, M_REPLY, body, now_ms);
+	e = session_put_message(s, out, M_REPLY, body, now_ms);
+	s->unanswered -= e == ERR_OK;
+	return e;
 }
 
 enum err
 session_reply_refused(
     struct session *s, struct buf *out, enum reason code, uint64_t now_ms)
 {
-	if (s->dialling || !session_is_open(s))
+	enum err e;
+
+	if (s->dialling || !session_is_open(s) || s->unanswered == 0)
 		return ERR_PHASE;
-	return session_put_reason(s, out, M_REQUEST_REFUSED, code, now_ms);
+	e = session_put_reason(s, out, M_REQUEST_REFUSED, code, now_ms);
+	s->unanswered -= e == ERR_OK;
+	return e;
 }
 
 void
@@ -327,6 +347,20 @@ void
 session_challenge(struct session *s, bool on)
 {
 	s->challenge = on;
+}
+
+bool
+session_partial(const struct session *s)
+{
+	return s->head_len > 0;
+}
+
+size_t
+session_memory(const struct session *s)
+{
+	const struct evidence *e = &s->evidence;
+
+	return s->in.cap + e->quote.cap + e->event_log.cap + e->vm_config.cap;
 }
 
 bool

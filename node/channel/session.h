@@ -84,7 +84,8 @@ enum err session_request(
 /* session_renew asks for new evidence, and will show ours. */
 enum err session_renew(struct session *s, struct buf *out, uint64_t now_ms);
 
-/* Answering side.  ERR_PHASE unless open or renewing; ERR_LIMIT. */
+/* Answering side.  ERR_PHASE unless open or renewing and a request is
+ * unanswered; ERR_LIMIT. */
 enum err session_reply(
     struct session *s, struct buf *out, struct bytes body, uint64_t now_ms);
 /* session_reply_refused answers one request with a reason. */
@@ -98,6 +99,11 @@ void session_refuse(
 
 /* session_challenge makes a coming HELLO need a cookie (or not). */
 void session_challenge(struct session *s, bool on);
+
+/* A frame has begun and is not whole. */
+bool session_partial(const struct session *s);
+/* Bytes that it holds for what came. */
+size_t session_memory(const struct session *s);
 
 bool session_handshaking(const struct session *s); /* Noise is not done */
 bool session_is_open(const struct session *s); /* maybe renewing */

@@ -65,6 +65,7 @@ struct session {
 	struct direction tx, rx;
 	uint8_t own_nonce[NONCE_LEN], peer_nonce[NONCE_LEN];
 	uint64_t n_renewals;
+	uint32_t unanswered; /* requests: sent, if we dial, or taken */
 	struct evidence evidence; /* the peer's, in P_CHECKING */
 
 	uint8_t head[FRAME_HEAD_LEN];

@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 
+#include "common/base/ct.h"
 #include "common/base/rd.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
@@ -88,6 +89,7 @@ seal_put(struct seal *s, uint8_t *out, struct bytes full, struct bytes clear,
 	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_LEN, NULL,
 	    value.p, value.len, ad, ad_len, NULL, out, s->key);
 	seal_done(s);
+	secret_wipe_stack();
 }
 
 enum err
@@ -119,6 +121,8 @@ seal_open(struct seal *s, struct buf *out, struct bytes *clear,
 	rc = crypto_aead_xchacha20poly1305_ietf_decrypt(
 	    out->p, NULL, NULL, r.p, r.left, ad, ad_len, nonce, s->key);
 	seal_done(s);
+	secret_wipe_stack();
+	CT_PUBLIC(rc); /* The caller is told. */
 	if (rc != 0)
 		return ERR_CORRUPT;
 	out->len = r.left - TAG_LEN;

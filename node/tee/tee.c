@@ -247,9 +247,8 @@ enum err
 tee_boot(struct tee **out, const struct tee_options *o, struct refusal *why)
 {
 	static const struct tdx_paths kernel = {
-		.reports = "/sys/kernel/config/tsm/report",
-		.rtmr3 = "/sys/devices/virtual/misc/tdx_guest/measurements/"
-			 "rtmr3:sha384",
+		.reports = TEE_TDX_REPORTS,
+		.rtmr3 = TEE_TDX_RTMRS "/rtmr3:sha384",
 		.retry_ms = 2000,
 	};
 	struct platform p = { 0 };

@@ -9,6 +9,10 @@
 
 #include "common/attest/evidence.h"
 
+/* Where the kernel's interfaces of TDX are: both are written. */
+#define TEE_TDX_REPORTS "/sys/kernel/config/tsm/report"
+#define TEE_TDX_RTMRS "/sys/devices/virtual/misc/tdx_guest/measurements"
+
 struct tee; /* opaque */
 
 struct tee_options {

@@ -2,6 +2,8 @@
  *
  * usage: bench DIR                   the folder of a simulated cluster with an
  *                                    app "bench": sessions and releases
+ *        bench releases DIR          warm releases alone, a round for each
+ *                                    line on standard input
  *        bench counters DIR          compare-and-increment
  *        bench failover DIR KMSCTL [KILLS REPLACED]   the leader dies, nodes
  *                                    are replaced; 12 and 6 times
@@ -127,6 +129,38 @@ with_table(enum err (*run)(FILE *json, const char *arg), const char *arg)
 	return e;
 }
 
+static bool
+line_came(void *cookie)
+{
+	char line[16];
+
+	return fgets(line, sizeof line, cookie) != NULL;
+}
+
+static void
+tell_rate(void *cookie, const struct bench_rate *r)
+{
+	(void)cookie;
+	(void)printf("{\"per_second\":%.0f,\"cpu_us\":%.0f}\n", r->per_second,
+	    r->cpu_us);
+	(void)fflush(stdout);
+}
+
+/* A round for each line on standard input, so that a script may do something
+ * to the cluster meanwhile (flood.sh).  */
+static enum err
+releases_alone(const char *dir, struct refusal *why)
+{
+	const struct bench_rounds rounds = { line_came, tell_rate, stdin };
+	struct bench_kms *b = NULL;
+	enum err e = bench_kms_boot(&b, dir, why);
+
+	if (e == ERR_OK)
+		e = bench_kms_release_rounds(b, RELEASE_THREADS, &rounds, why);
+	bench_kms_free(b);
+	return e;
+}
+
 /* Everything but the sessions and releases of one node. */
 static int
 other_bench(int argc, char **argv)
@@ -138,6 +172,8 @@ other_bench(int argc, char **argv)
 			0
 		    ? EXIT_SUCCESS
 		    : EXIT_FAILURE;
+	if (argc == 3 && strcmp(argv[1], "releases") == 0)
+		return tell(releases_alone(argv[2], &why), &why);
 	if (argc == 3 && strcmp(argv[1], "counters") == 0)
 		return tell(bench_counter(stdout, argv[2], &why), &why);
 	if ((argc == 4 || argc == 6) && strcmp(argv[1], "failover") == 0)
@@ -160,6 +196,7 @@ other_bench(int argc, char **argv)
 		return tell(bench_load_disk(stdout, argv[3], argv[2]), &why);
 	(void)fprintf(stderr,
 	    "usage: bench DIR\n"
+	    "       bench releases DIR\n"
 	    "       bench counters DIR\n"
 	    "       bench failover DIR KMSCTL [KILLS REPLACED]\n"
 	    "       bench etcd URL\n"

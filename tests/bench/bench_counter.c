@@ -215,8 +215,9 @@ kill_node(const struct bench *b, unsigned node)
 	pid_t pid;
 
 	lab_pid_path(path, b->lab, b->lab->node[node].name);
-	return proc_alive(path, &pid) && kill(pid, SIGKILL) == 0 ? ERR_OK
-								 : ERR_NOTFOUND;
+	return proc_alive(path, &pid) && kill(-pid, SIGKILL) == 0
+	    ? ERR_OK
+	    : ERR_NOTFOUND;
 }
 
 /* The command goes on while this waits for what it starts. */

@@ -37,7 +37,8 @@ find_kms0(struct bench_kms *b, const char *dir)
 
 	if (e != ERR_OK)
 		return e;
-	return proc_alive(path, &pid) && clock_getcpuclockid(pid, &b->kms0) == 0
+	return proc_alive(path, &pid) &&
+		clock_getcpuclockid(proc_worker(pid), &b->kms0) == 0
 	    ? ERR_OK
 	    : ERR_NOTFOUND;
 }
@@ -96,7 +97,8 @@ bench_kms_qe_checks(struct bench_kms *b)
 
 struct worker {
 	struct bench_kms *b;
-	pthread_barrier_t *start;
+	pthread_barrier_t *turn; /* before and behind each round */
+	const bool *over; /* read behind it */
 	void *conn; /* owns, or NULL */
 	unsigned done;
 	size_t request_len, reply_len;
@@ -124,14 +126,18 @@ run(void *arg)
 	double end;
 
 	w->e = t->work->before(w);
-	(void)pthread_barrier_wait(w->start);
-	end = bench_now_us() + SECONDS * 1e6;
-	while (w->e == ERR_OK && bench_now_us() < end) {
-		w->e = t->work->once(w);
-		if (w->e == ERR_OK)
-			w->done++;
+	for (;;) {
+		(void)pthread_barrier_wait(w->turn);
+		if (*w->over)
+			return NULL;
+		end = bench_now_us() + SECONDS * 1e6;
+		while (w->e == ERR_OK && bench_now_us() < end) {
+			w->e = t->work->once(w);
+			if (w->e == ERR_OK)
+				w->done++;
+		}
+		(void)pthread_barrier_wait(w->turn);
 	}
-	return NULL;
 }
 
 static double
@@ -145,41 +151,39 @@ cpu_us(const struct bench_kms *b)
 	    (double)(own.tv_nsec + kms.tv_nsec) / 1e3;
 }
 
-static enum err
-run_all(struct bench_rate *out, struct bench_kms *b, const struct work *work,
-    unsigned n, struct refusal *why)
+/* One round of all the threads. */
+static void
+run_round(struct bench_rate *out, struct bench_kms *b, struct thread *t,
+    unsigned n, pthread_barrier_t *turn)
 {
-	struct thread *t = calloc(n, sizeof *t);
-	pthread_barrier_t start;
-	unsigned done = 0;
-	enum err e = ERR_OK;
+	unsigned before = 0, after = 0;
 	double began, cpu;
 
-	assert(n > 0 && n <= MAX_THREADS);
-	if (t == NULL)
-		return ERR_NOMEM;
-	if (pthread_barrier_init(&start, NULL, n + 1) != 0)
-		abort();
-	for (unsigned i = 0; i < n; i++) {
-		t[i].work = work;
-		t[i].w.b = b;
-		t[i].w.start = &start;
-		if (pthread_create(&t[i].id, NULL, run, &t[i]) != 0)
-			abort();
-	}
-	(void)pthread_barrier_wait(&start);
+	for (unsigned i = 0; i < n; i++)
+		before += t[i].w.done;
+	(void)pthread_barrier_wait(turn);
 	began = bench_now_us();
 	cpu = cpu_us(b);
-	for (unsigned i = 0; i < n; i++)
-		(void)pthread_join(t[i].id, NULL);
+	(void)pthread_barrier_wait(turn);
 	cpu = cpu_us(b) - cpu;
 	began = bench_now_us() - began;
+	for (unsigned i = 0; i < n; i++)
+		after += t[i].w.done;
+	out->per_second = (after - before) / (began / 1e6);
+	out->cpu_us = cpu / (after > before ? after - before : 1);
+}
+
+static enum err
+finish(struct bench_kms *b, const struct thread *t, unsigned n,
+    struct refusal *why)
+{
+	enum err e = ERR_OK;
+
 	for (unsigned i = 0; i < n; i++) {
-		struct worker *w = &t[i].w;
+		const struct worker *w = &t[i].w;
 
 		if (w->conn != NULL)
 			b->t.close(b->t.cookie, w->conn);
-		done += w->done;
 		if (w->request_len != 0) {
 			b->request_len = w->request_len;
 			b->reply_len = w->reply_len;
@@ -189,11 +193,77 @@ run_all(struct bench_rate *out, struct bench_kms *b, const struct work *work,
 			*why = w->why;
 		}
 	}
-	out->per_second = done / (began / 1e6);
-	out->cpu_us = cpu / (done > 0 ? done : 1);
-	(void)pthread_barrier_destroy(&start);
+	return e;
+}
+
+static enum err
+run_rounds(struct bench_kms *b, const struct work *work, unsigned n,
+    const struct bench_rounds *rounds, struct refusal *why)
+{
+	struct thread *t = calloc(n, sizeof *t);
+	pthread_barrier_t turn;
+	struct bench_rate r;
+	bool over = false;
+	enum err e;
+
+	assert(n > 0 && n <= MAX_THREADS);
+	if (t == NULL)
+		return ERR_NOMEM;
+	if (pthread_barrier_init(&turn, NULL, n + 1) != 0)
+		abort();
+	for (unsigned i = 0; i < n; i++) {
+		t[i].work = work;
+		t[i].w.b = b;
+		t[i].w.turn = &turn;
+		t[i].w.over = &over;
+		if (pthread_create(&t[i].id, NULL, run, &t[i]) != 0)
+			abort();
+	}
+	while (rounds->next(rounds->cookie)) {
+		run_round(&r, b, t, n, &turn);
+		rounds->said(rounds->cookie, &r);
+	}
+	over = true;
+	(void)pthread_barrier_wait(&turn);
+	for (unsigned i = 0; i < n; i++)
+		(void)pthread_join(t[i].id, NULL);
+	e = finish(b, t, n, why);
+	(void)pthread_barrier_destroy(&turn);
 	free(t);
 	return e;
+}
+
+/* ---- one round ---- */
+
+struct one {
+	bool begun;
+	struct bench_rate *out;
+};
+
+static bool
+one_next(void *cookie)
+{
+	struct one *o = cookie;
+	bool first = !o->begun;
+
+	o->begun = true;
+	return first;
+}
+
+static void
+one_said(void *cookie, const struct bench_rate *r)
+{
+	*((struct one *)cookie)->out = *r;
+}
+
+static enum err
+run_all(struct bench_rate *out, struct bench_kms *b, const struct work *work,
+    unsigned n, struct refusal *why)
+{
+	struct one o = { .out = out };
+	const struct bench_rounds rounds = { one_next, one_said, &o };
+
+	return run_rounds(b, work, n, &rounds, why);
 }
 
 /* ---- sessions ---- */
@@ -289,4 +359,13 @@ bench_kms_releases(struct bench_rate *out, struct bench_kms *b,
 	const struct work w = { first_release, release };
 
 	return run_all(out, b, &w, threads, why);
+}
+
+enum err
+bench_kms_release_rounds(struct bench_kms *b, unsigned threads,
+    const struct bench_rounds *rounds, struct refusal *why)
+{
+	const struct work w = { first_release, release };
+
+	return run_rounds(b, &w, threads, rounds, why);
 }

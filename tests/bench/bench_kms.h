@@ -3,6 +3,7 @@
 #ifndef TESTS_BENCH_BENCH_KMS_H
 #define TESTS_BENCH_BENCH_KMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/base/reason.h"
@@ -29,6 +30,16 @@ enum err bench_kms_sessions(struct bench_rate *out, struct bench_kms *b,
  * first release was verified in full. */
 enum err bench_kms_releases(struct bench_rate *out, struct bench_kms *b,
     unsigned threads, struct refusal *why);
+
+/* The same in rounds of some seconds, on the same sessions: one for each true
+ * that `next` says, and the sessions are open before it is asked. */
+struct bench_rounds {
+	bool (*next)(void *cookie);
+	void (*said)(void *cookie, const struct bench_rate *r);
+	void *cookie;
+};
+enum err bench_kms_release_rounds(struct bench_kms *b, unsigned threads,
+    const struct bench_rounds *rounds, struct refusal *why);
 
 /* Of the last release: the packed request and its reply. */
 void bench_kms_lengths(

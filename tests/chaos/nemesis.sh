@@ -27,9 +27,9 @@ runs() { # node: does it?
 	    ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null
 }
 node_status() { curl -sf -m "${2:-2}" "http://127.0.0.1:${admin_port[$1]}/status"; }
-node_signal() { # signal node
+node_signal() { # signal node: it and its keeper are one process group
 	local pid
-	pid=$(pid_of "$2") && [ -n "$pid" ] && kill "-$1" "$pid" 2>/dev/null
+	pid=$(pid_of "$2") && [ -n "$pid" ] && kill "-$1" -- "-$pid" 2>/dev/null
 }
 thaw_all() {
 	local n

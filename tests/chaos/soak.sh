@@ -45,6 +45,8 @@ sample() {
 	local n pid disk
 	for n in "${nodes[@]}" "$agent"; do
 		pid=$(pid_of "$n")
+		# A keeper's worker is what grows, if anything does.
+		read -r pid _ <<<"$(cat "/proc/$pid/task/$pid/children" 2>/dev/null) $pid"
 		[ -d "/proc/$pid/fd" ] || continue
 		disk=$(du -sk "$lab/kms/$n/data" 2>/dev/null | cut -f1)
 		printf '%s %s %.1f %s %s %s %s\n' "$n" "$pid" \

@@ -10,6 +10,37 @@ quiet "$kmsctl" sim app "$c" web
 root=$(root_of "$c")
 key=$(key_of "$c" web some/path)
 
+# Every process of ours is confined (node/harden): the keeper of a node, its
+# worker, and the agent, whoever started them.
+confined() { # NAME PID
+	local want
+	for want in 'Seccomp: 2' 'NoNewPrivs: 1' 'Umask: 0077' \
+	    'CapInh: 0000000000000000' 'CapPrm: 0000000000000000' \
+	    'CapEff: 0000000000000000' 'CapBnd: 0000000000000000' \
+	    'CapAmb: 0000000000000000'; do
+		[ "$(id -u)" = 0 ] || [ "${want%%:*}" != CapBnd ] || continue
+		tr '\t' ' ' <"/proc/$2/status" | grep -qx "$want" ||
+		    die "$1 ($2) lacks $want"
+	done
+	grep -qE '^Max core file size +0 +0' "/proc/$2/limits" ||
+	    die "$1 can dump core"
+}
+for n in kms0 kms1 kms2 web; do
+	read -r pid _ <"$c/run/$n.pid"
+	confined $n "$pid"
+	[ $n != web ] || continue
+	read -r worker _ <<<"$(cat "/proc/$pid/task/$pid/children")"
+	confined "$n's worker" "$worker"
+	admin=$(jq -r --arg n $n '.nodes[] | select(.name == $n).admin_port' "$c/sim.json")
+	curl -sf "http://127.0.0.1:$admin/status" | jq -e '.hardening |
+	    .seccomp == "enforce" and .no_new_privs and
+	    (.capabilities or .dumpable | not)' >/dev/null ||
+	    die "$n does not say that it is confined"
+done
+"$kmsctl" doctor "$c" --json | jq -e '.findings | map(select(.code == "seccomp" or
+    .code == "privileges")) == []' >/dev/null || die "the doctor finds rights"
+held "every process is confined, and says so"
+
 # On a running cluster `sim up` changes nothing.
 before=$("$kmsctl" sim status "$c" --json | jq -c .processes)
 quiet "$kmsctl" sim up "$c"

@@ -25,7 +25,14 @@ trap 'cleanup && finish || finish' EXIT
 
 now() { date +%s%3N; }
 pid_of() { awk '{ print $1 }' "$c/run/$1.pid"; }
-signal() { kill -"$1" "$(pid_of "$2")"; } # SIGNAL NODE
+# SIGNAL NODE: a node and its keeper are one process group; who is asked to end
+# is the keeper.
+signal() {
+	case $1 in
+	TERM) kill -TERM "$(pid_of "$2")" ;;
+	*) kill -"$1" -- "-$(pid_of "$2")" ;;
+	esac
+}
 admin() {
 	jq -r --arg n "$1" '.nodes[] | select(.name == $n) |
 	    "http://127.0.0.1:\(.admin_port)"' "$c/sim.json"

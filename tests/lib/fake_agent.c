@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "common/base/hex.h"
@@ -68,6 +69,19 @@ measured(void *cookie, struct agent_measured *out, struct refusal *why)
 	return ERR_OK;
 }
 
+/* Handlers run beside each other. */
+static void
+saw_report_data(
+    struct fake_agent *f, const uint8_t report_data[static 64], bool stripped)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	(void)pthread_mutex_lock(&lock);
+	memcpy(f->last_report_data, report_data, 64);
+	f->last_stripped = stripped;
+	(void)pthread_mutex_unlock(&lock);
+}
+
 static enum err
 quote(void *cookie, struct evidence *out, const uint8_t report_data[static 64],
     struct refusal *why)
@@ -76,7 +90,7 @@ quote(void *cookie, struct evidence *out, const uint8_t report_data[static 64],
 
 	if (f->fail != ERR_OK)
 		return refuse(why, REASON_INTERNAL, "no device");
-	memcpy(f->last_report_data, report_data, 64);
+	saw_report_data(f, report_data, false);
 	out->tee = TEE_TDX;
 	must(buf_set(&out->quote, "\x04\x00\x02", 3));
 	must(buf_set(&out->event_log, LOG, sizeof(LOG) - 1));
@@ -93,8 +107,7 @@ attest(void *cookie, struct buf *out, const uint8_t report_data[static 64],
 	(void)why;
 	if (f->fail != ERR_OK)
 		return f->fail;
-	memcpy(f->last_report_data, report_data, 64);
-	f->last_stripped = stripped;
+	saw_report_data(f, report_data, stripped);
 	return buf_append(out, "\x00\x00\x05", 3, SIZE_MAX);
 }
 
@@ -107,7 +120,7 @@ attest_v1(void *cookie, struct buf *out, const uint8_t report_data[static 64],
 	(void)why;
 	if (f->fail != ERR_OK)
 		return f->fail;
-	memcpy(f->last_report_data, report_data, 64);
+	saw_report_data(f, report_data, false);
 	return buf_append(out, "\x83\x01", 2, SIZE_MAX);
 }
 

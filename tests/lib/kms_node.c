@@ -352,6 +352,12 @@ kms_node_self(struct kms_node *n)
 	return n->self;
 }
 
+struct service *
+kms_node_service(struct kms_node *n)
+{
+	return n->service;
+}
+
 const struct kmsd_config *
 kms_node_config(const struct kms_node *n)
 {

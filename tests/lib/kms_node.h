@@ -27,6 +27,7 @@ uint16_t kms_node_public_port(const struct kms_node *n);
 struct metrics *kms_node_metrics(struct kms_node *n);
 struct keyring *kms_node_keyring(struct kms_node *n);
 struct self *kms_node_self(struct kms_node *n);
+struct service *kms_node_service(struct kms_node *n);
 const struct kmsd_config *kms_node_config(const struct kms_node *n);
 struct incarnation *kms_node_incarnation(struct kms_node *n);
 struct links_stats kms_node_links(struct kms_node *n);

@@ -63,6 +63,9 @@ static const char *const no_address[] = { "8090", ":8090", "0.0.0.0",
 Test(agent_config, bad_values)
 {
 	refused(MIN "log_level: loud\n", "log_level");
+	refused(MIN "process: { seccomp: on }\n", "process.seccomp");
+	refused(MIN "process: { group: kms }\n", "process.group");
+	refused(MIN "process: { landlock: off }\n", "landlock");
 	refused(MIN "listen: { mode: '0999' }\n", "listen.mode");
 	refused(MIN "listen: { mode: '7777' }\n", "listen.mode");
 	refused(MIN "listen: { socket: /a, tappd_socket: /a }\n",
@@ -136,6 +139,8 @@ Test(agent_config, defaults)
 	cr_assert_str_eq(c.encrypted_env, "");
 	cr_assert_str_eq(c.env_dir, c.run_dir);
 	cr_assert_eq(c.log_level, LOG_INFO);
+	cr_assert_eq(c.process.filter, HARDEN_ENFORCE);
+	cr_assert_str_eq(c.process.user, "");
 }
 
 /* A printed configuration reads back as the same one. */
@@ -156,6 +161,7 @@ Test(agent_config, print_round_trip)
 	    " pccs_url: 'http://127.0.0.1:1' }\n"
 	    "listen: { socket: /tmp/s, mode: '0600',"
 	    " tappd_socket: /tmp/t, external: '[::1]:8090' }\n"
+	    "process: { user: u, group: g, seccomp: log }\n"
 	    "log_level: debug\n";
 	static struct agent_config a, b;
 	struct buf out = { 0 };
@@ -172,6 +178,8 @@ Test(agent_config, print_round_trip)
 	cr_assert_str_eq(a.external_host, "::1");
 	cr_assert_eq(a.external_port, 8090);
 	cr_assert_eq(a.refresh_s, 0);
+	cr_assert_eq(a.process.filter, HARDEN_LOG);
+	cr_assert_str_eq(a.process.group, "g");
 	cr_assert(a.has_registry);
 	cr_assert_eq(a.kms_registry[0], 0x5f);
 	cr_assert_eq(a.n_anchor_signers, 2);

@@ -115,9 +115,10 @@ Test(attestation_v1, large)
 /* A log that does not parse is refused, and nothing is appended. */
 Test(attestation_v1, refusals)
 {
-	static const char *const logs[] = { "", "{}", "[1]",
-		"[{\"imr\":3,\"event_type\":134217729,\"digest\":\"00\","
-		"\"event\":\"app-id\",\"event_payload\":\"ea54\"}]" };
+	static const char short_digest[] =
+	    "[{\"imr\":3,\"event_type\":134217729,\"digest\":\"00\","
+	    "\"event\":\"app-id\",\"event_payload\":\"ea54\"}]";
+	const char *const logs[] = { "", "{}", "[1]", short_digest };
 	struct refusal why = { .code = REASON_NONE };
 	const uint8_t rd[64] = { 0 };
 

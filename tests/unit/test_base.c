@@ -71,6 +71,26 @@ Test(buf, limit)
 }
 
 /* Odd lengths, other letters and over-long text are refused. */
+/* A digit is one of 22 characters, in either place, and no other. */
+Test(hex, every_character)
+{
+	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+	uint8_t out[1];
+	size_t n;
+
+	for (int c = 0; c < 256; c++) {
+		const char *at = c != 0 ? strchr(digits, c) : NULL;
+		char high[2] = { (char)c, '5' }, low[2] = { '5', (char)c };
+		int v = at != NULL ? (int)((at - digits) % 16) : -1;
+		enum err want = v >= 0 ? ERR_OK : ERR_MALFORMED;
+
+		cr_assert_eq(hex_decode(out, 1, &n, high, 2), want, "%d", c);
+		cr_assert(v < 0 || out[0] == v * 16 + 5, "%d", c);
+		cr_assert_eq(hex_decode(out, 1, &n, low, 2), want, "%d", c);
+		cr_assert(v < 0 || out[0] == 5 * 16 + v, "%d", c);
+	}
+}
+
 Test(hex, refusals)
 {
 	uint8_t out[2];

@@ -31,6 +31,7 @@
 struct stub {
 	atomic_int proofs, checks;
 	atomic_int deny; /* enum reason for check */
+	atomic_int app, device; /* whose evidence it is found to be */
 	atomic_llong now;
 	atomic_int last_role;
 	atomic_bool hold; /* check waits for `go` */
@@ -90,6 +91,8 @@ stub_check(void *cookie, struct attested *out, const struct evidence *e,
 		return refuse(why, (enum reason)deny, "stub");
 	*out = (struct attested){ .verified_at = s->now };
 	out->boot.app_id[0] = 42;
+	out->boot.app_id[1] = (uint8_t)s->app;
+	out->boot.device_id[0] = (uint8_t)s->device;
 	return ERR_OK;
 }
 
@@ -127,6 +130,8 @@ on_request(void *cookie, const struct channel_caller *who, struct bytes q)
 
 	h->requests++;
 	cr_assert_eq(who->peer->boot.app_id[0], 42);
+	if (who->over_rate)
+		q = (struct bytes){ (const uint8_t *)"rate", 4 };
 	if (q.len == 4 && memcmp(q.p, "hold", 4) == 0) {
 		if (h->n_held < 16)
 			h->held[h->n_held++] = who->conn;
@@ -767,17 +772,26 @@ struct raw {
 };
 
 static void
-raw_connect(struct raw *r, struct host *h)
+raw_connect_from(struct raw *r, struct host *h, uint32_t address)
 {
 	const struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
+	struct sockaddr_in from = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(address) };
 	struct sockaddr_in a = { .sin_family = AF_INET,
 		.sin_port = htons(channel_server_port(h->server)),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	*r = (struct raw){ .fd = socket(AF_INET, SOCK_STREAM, 0) };
 	cr_assert_geq(r->fd, 0);
+	cr_assert_eq(bind(r->fd, (struct sockaddr *)&from, sizeof from), 0);
 	cr_assert_eq(connect(r->fd, (struct sockaddr *)&a, sizeof a), 0);
 	setsockopt(r->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+static void
+raw_connect(struct raw *r, struct host *h)
+{
+	raw_connect_from(r, h, INADDR_LOOPBACK);
 }
 
 static void
@@ -828,14 +842,14 @@ raw_next(struct raw *r)
 
 /* A whole attested session over a plain socket. */
 static void
-raw_open(struct raw *r, struct host *h)
+raw_open_from(struct raw *r, struct host *h, uint32_t address)
 {
 	struct session_options o = { .role = CHANNEL_APP,
 		.chain_id = h->cx.chain_id,
 		.kms_contract = h->cx.kms_contract };
 	struct evidence e = { .tee = TEE_TDX };
 
-	raw_connect(r, h);
+	raw_connect_from(r, h, address);
 	secret_random(r->s, 32);
 	noise_public(r->s_pub, r->s);
 	o.s = r->s;
@@ -852,6 +866,12 @@ raw_open(struct raw *r, struct host *h)
 	raw_next(r);
 	cr_assert_eq(r->ev.kind, SESSION_CHECK);
 	cr_assert_eq(session_checked(r->session, &r->ev), ERR_OK);
+}
+
+static void
+raw_open(struct raw *r, struct host *h)
+{
+	raw_open_from(r, h, INADDR_LOOPBACK);
 }
 
 static void
@@ -929,6 +949,322 @@ Test(channel, half_open_budgets)
 	cr_assert(raw_ended(&r[2]));
 	for (int i = 0; i < 3; i++)
 		raw_close(&r[i]);
+	host_fini(&h);
+}
+
+/* A source may begin so many handshakes, and then no more for a while; nothing
+ * is read of one more, others are served, and so is this one, later. */
+Test(channel, handshake_rate)
+{
+	const uint32_t rude = INADDR_LOOPBACK + 1;
+	struct host h;
+	struct raw r;
+	uint64_t start = clock_mono_ms(), taken = 0;
+
+	host_init(&h);
+	h.o.limits.handshakes_per_source = 2; /* four at once */
+	host_start(&h);
+	/* The kernel may answer no more after the first that is refused. */
+	while (stats(&h).refused_rate == 0) {
+		uint64_t accepted = stats(&h).accepted;
+
+		raw_connect_from(&r, &h, rude);
+		UNTIL(stats(&h).accepted > accepted);
+		taken = stats(&h).accepted - stats(&h).refused_rate;
+		if (stats(&h).refused_rate > 0)
+			cr_assert(raw_ended(&r));
+		raw_close(&r);
+		UNTIL(stats(&h).half_open == 0);
+		cr_assert_leq(
+		    taken, 4 + 2 * (clock_mono_ms() - start) / 1000 + 1);
+	}
+	cr_assert_geq(taken, 4);
+	cr_assert_eq(stats(&h).refused_budget, 0);
+	cr_assert_eq(h.stub.checks, 0);
+	expect_service(&h);
+	cr_assert_leq(stats(&h).muted, 1);
+	/* Its first try may be dropped: the kernel tries again after 1, 3 s. */
+	do {
+		uint64_t accepted = stats(&h).accepted;
+
+		raw_connect_from(&r, &h, rude);
+		UNTIL(stats(&h).accepted > accepted);
+		taken = stats(&h).half_open;
+		raw_close(&r);
+	} while (taken == 0);
+	host_fini(&h);
+}
+
+/* So many sessions with one source; one more is told, before we prove anything
+ * to it, and another source is served. */
+Test(channel, sessions_per_source)
+{
+	struct host h;
+	struct raw r[2], other;
+	struct stub mine;
+	struct channel_context cx;
+	int proofs;
+
+	host_init(&h);
+	h.o.limits.max_sessions_per_source = 2;
+	host_start(&h);
+	stub_init(&mine, &cx, NULL);
+	raw_open(&r[0], &h);
+	raw_open(&r[1], &h);
+	proofs = h.stub.proofs;
+	cr_assert_eq(expect_denied(&h, &cx), REASON_BUSY);
+	cr_assert_eq(h.stub.proofs, proofs);
+	raw_open_from(&other, &h, INADDR_LOOPBACK + 1);
+	raw_request(&other, "q");
+	raw_next(&other);
+	cr_assert_eq(other.ev.kind, SESSION_REPLY);
+	/* KMS nodes have each other whatever apps do. */
+	channel_close(expect_dial(&h, &cx, CHANNEL_KMS_PEER));
+	raw_close(&r[0]);
+	UNTIL(stats(&h).sessions_open == 2);
+	expect_service(&h);
+	raw_close(&r[1]);
+	raw_close(&other);
+	host_fini(&h);
+}
+
+/* So many with one platform, wherever it calls from and whatever app it says
+ * it runs; of one app half as many. */
+Test(channel, sessions_per_device)
+{
+	struct host h;
+	struct raw r[4];
+	struct stub mine;
+	struct channel_context cx;
+
+	host_init(&h);
+	h.o.limits.max_sessions_per_device = 4;
+	host_start(&h);
+	stub_init(&mine, &cx, NULL);
+	for (uint32_t i = 0; i < 4; i++) {
+		h.stub.app = i < 2 ? 0 : 1;
+		raw_open_from(&r[i], &h, INADDR_LOOPBACK + i);
+		if (i == 1) /* of this app no third */
+			cr_assert_eq(expect_denied(&h, &cx), REASON_BUSY);
+	}
+	h.stub.app = 2;
+	cr_assert_eq(expect_denied(&h, &cx), REASON_BUSY);
+	h.stub.device = 1;
+	expect_service(&h);
+	h.stub.device = 0;
+	raw_close(&r[0]);
+	UNTIL(stats(&h).sessions_open == 3);
+	expect_service(&h);
+	for (int i = 1; i < 4; i++)
+		raw_close(&r[i]);
+	host_fini(&h);
+}
+
+/* Apps cannot take the place that is kept for KMS nodes. */
+Test(channel, place_for_peers)
+{
+	struct host h;
+	struct raw r[15];
+	struct stub mine;
+	struct channel_context cx;
+	struct channel *peer;
+
+	host_init(&h);
+	h.o.limits.max_sessions = 16;
+	host_start(&h);
+	stub_init(&mine, &cx, NULL);
+	for (int i = 0; i < 15; i++)
+		raw_open(&r[i], &h);
+	cr_assert_eq(expect_denied(&h, &cx), REASON_BUSY);
+	peer = expect_dial(&h, &cx, CHANNEL_KMS_PEER);
+	expect_call(peer, "batch", "batch");
+	cr_assert_eq(stats(&h).sessions_open, 16);
+	channel_close(peer);
+	for (int i = 0; i < 15; i++)
+		raw_close(&r[i]);
+	host_fini(&h);
+}
+
+/* Asks once; true if that was within the rate. */
+static bool
+raw_asks(struct raw *r)
+{
+	raw_request(r, "q");
+	raw_next(r);
+	cr_assert_eq(r->ev.kind, SESSION_REPLY);
+	return r->ev.body.len == 1;
+}
+
+/* A session may ask so often, and is told of each request more; one that goes
+ * on all the same is ended.  Time brings it back, and KMS nodes are not held
+ * to it. */
+Test(channel, request_rate)
+{
+	struct host h;
+	struct raw r;
+	struct stub mine;
+	struct channel_context cx;
+	struct channel *peer;
+	uint64_t start;
+	unsigned n = 0, over = 0;
+
+	host_init(&h);
+	h.o.limits.requests_per_session = 5; /* ten at once */
+	host_start(&h);
+	stub_init(&mine, &cx, NULL);
+	raw_open(&r, &h);
+	start = clock_mono_ms();
+	while (raw_asks(&r))
+		n++;
+	cr_assert_geq(n, 10);
+	cr_assert_leq(n, 10 + 5 * (clock_mono_ms() - start + 1000) / 1000);
+	UNTIL(raw_asks(&r));
+	/* Two hundred refusals, and what time brings, then no more. */
+	for (bool ended = false; !ended; over++) {
+		struct refusal why;
+		ssize_t got;
+
+		raw_request(&r, "q");
+		raw_flush(&r);
+		if ((got = recv(r.fd, r.in, sizeof r.in, 0)) <= 0)
+			break;
+		r.left = (struct bytes){ r.in, (size_t)got };
+		ended = session_feed(r.session, &r.ev, &r.out, &r.left,
+			    clock_mono_ms(), &why) != ERR_OK;
+		if (ended)
+			cr_assert_eq(why.code, REASON_RATE);
+	}
+	cr_assert_geq(over, 50);
+	cr_assert_geq(stats(&h).refusals[REASON_RATE], 1);
+	raw_close(&r);
+	peer = expect_dial(&h, &cx, CHANNEL_KMS_PEER);
+	for (int i = 0; i < 300; i++)
+		expect_call(peer, "batch", "batch");
+	channel_close(peer);
+	host_fini(&h);
+}
+
+/* The sessions of a platform share a rate: one that has not asked yet finds
+ * that the others have. */
+Test(channel, request_rate_of_a_device)
+{
+	struct host h;
+	struct raw r[40];
+	unsigned n = 0;
+	bool first;
+
+	host_init(&h);
+	h.o.limits.requests_per_session = 1; /* two at once; of all eight */
+	h.o.limits.max_sessions_per_device = 200;
+	host_start(&h);
+	do {
+		cr_assert_lt(n, 40);
+		raw_open(&r[n], &h);
+		first = raw_asks(&r[n]);
+		if (first)
+			(void)raw_asks(&r[n]);
+		n++;
+	} while (first);
+	cr_assert_gt(n, 4);
+	/* Another platform has its own. */
+	h.stub.device = 1;
+	raw_close(&r[0]);
+	raw_open(&r[0], &h);
+	cr_assert(raw_asks(&r[0]));
+	for (unsigned i = 0; i < n; i++)
+		raw_close(&r[i]);
+	host_fini(&h);
+}
+
+/* A request that does not end, however it drips, is cut in its time; so is who
+ * does not read.  Others are served meanwhile. */
+Test(channel, slow_sessions)
+{
+	static char large[300 * 1024];
+	const int small = 4096;
+	struct host h;
+	struct raw drip, deaf;
+	uint64_t start, end;
+
+	host_init(&h);
+	h.o.limits.message_timeout_ms = 500;
+	host_start(&h);
+	raw_open(&drip, &h);
+	raw_request(&drip, "a request");
+	start = clock_mono_ms();
+	end = start + WAIT_MS;
+	for (size_t i = 0; stats(&h).refusals[REASON_TIMEOUT] == 0; i++) {
+		if (i < drip.out.len - 1)
+			raw_send(&drip, drip.out.p + i, 1);
+		cr_assert_lt(clock_mono_ms(), end);
+		if (i % 8 == 0)
+			expect_service(&h);
+		for (int k = 0; k < 25; k++)
+			nap();
+	}
+	cr_assert_geq(clock_mono_ms() - start, 500);
+	cr_assert(raw_ended(&drip));
+	raw_open(&deaf, &h);
+	memset(large, 'x', sizeof large - 1);
+	setsockopt(deaf.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	for (int i = 0; i < 64; i++)
+		raw_request(&deaf, large);
+	for (size_t at = 0; stats(&h).refusals[REASON_TIMEOUT] == 1;) {
+		ssize_t n = send(deaf.fd, deaf.out.p + at, deaf.out.len - at,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			at += (size_t)n;
+		cr_assert_lt(clock_mono_ms(), end + WAIT_MS);
+		cr_assert_leq(stats(&h).memory, 8u << 20);
+		nap();
+	}
+	expect_service(&h);
+	raw_close(&drip);
+	raw_close(&deaf);
+	UNTIL(stats(&h).memory == 0);
+	host_fini(&h);
+}
+
+/* Of all connections together so many bytes: who holds much is ended then, and
+ * who holds little is not. */
+Test(channel, memory_of_all)
+{
+	static char large[900 * 1024];
+	struct host h;
+	struct raw r[4], quiet;
+	unsigned ended = 0;
+
+	host_init(&h);
+	h.o.limits.max_memory = 4u << 20;
+	host_start(&h);
+	raw_open(&quiet, &h);
+	memset(large, 'x', sizeof large - 1);
+	for (int i = 0; i < 4; i++) {
+		raw_open(&r[i], &h);
+		raw_request(&r[i], large);
+		raw_send(&r[i], r[i].out.p, r[i].out.len - 1);
+		/* Whatever is read has been. */
+		for (int k = 0; k < 50; k++) {
+			cr_assert_leq(
+			    stats(&h).memory, (4u << 20) + (2u << 20) + 100000);
+			nap();
+		}
+	}
+	UNTIL(stats(&h).refusals[REASON_BUSY] > 0);
+	for (int i = 0; i < 4; i++) {
+		char c;
+
+		ended += recv(r[i].fd, &c, 1, MSG_DONTWAIT) >= 0;
+	}
+	cr_assert_geq(ended, 1);
+	cr_assert_lt(ended, 4);
+	cr_assert(raw_asks(&quiet));
+	expect_service(&h);
+	for (int i = 0; i < 4; i++)
+		raw_close(&r[i]);
+	raw_close(&quiet);
+	UNTIL(stats(&h).memory == 0);
 	host_fini(&h);
 }
 
@@ -1282,7 +1618,7 @@ Test(channel, gone_during_check)
 	pthread_t dialler;
 
 	host_init(&h);
-	h.o.limits.handshake_timeout_ms = 100;
+	h.o.limits.handshake_timeout_ms = 1000;
 	host_start(&h);
 	h.stub.hold = true;
 	cr_assert_eq(pthread_create(&dialler, NULL, dial_and_fail, &h), 0);
@@ -1312,6 +1648,26 @@ Test(channel, start_refusals)
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
 	o.listen_url = h.url;
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_IO);
+	o.limits.handshakes_per_source = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
+	o.limits.max_sessions_per_source = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
+	o.limits.max_sessions_per_device = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
+	o.limits.requests_per_session = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits.requests_per_session = 2000000;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
+	o.limits.max_memory = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
+	o.limits.message_timeout_ms = 0;
+	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
+	o.limits = h.o.limits;
 	o.limits.max_sessions = 0;
 	cr_assert_eq(channel_server_start(&s, &h.loop, &o), ERR_CONFIG);
 	host_fini(&h);

@@ -193,6 +193,45 @@ finds_not(const char *who, const char *code)
 	json_decref(found);
 }
 
+/* ---- its process ---- */
+
+/* What is not as node/harden leaves it is told; a node that does not say is
+ * of another version. */
+Test(ctl_doctor, hardening)
+{
+	static const struct {
+		const char *member, *code, *words;
+		bool value;
+	} cases[] = {
+		{ "no_new_privs", "privileges", "new privileges", false },
+		{ "capabilities", "privileges", "capabilities", true },
+		{ "dumpable", "privileges", "dumped", true },
+		{ "memory_locked", "memory_not_locked", "LimitMEMLOCK", false },
+	};
+	static const char *const codes[] = { "seccomp", "privileges",
+		"memory_not_locked" };
+	json_t *h = json_pack("{s:s, s:b, s:b, s:b, s:b, s:i, s:i}", "seccomp",
+	    "enforce", "no_new_privs", 1, "capabilities", 0, "dumpable", 0,
+	    "memory_locked", 1, "landlock", 7, "uid", 0);
+
+	set(at(1, "", ""), "hardening", h);
+	for (size_t i = 0; i < 3; i++) {
+		finds_not("kms0", codes[i]);
+		finds_not("kms1", codes[i]);
+	}
+	set(h, "seccomp", json_string("log"));
+	finds("kms1", "seccomp", "process.seccomp: log");
+	set(h, "seccomp", json_string("off"));
+	finds("kms1", "seccomp", "process.seccomp: off");
+	set(h, "seccomp", json_string("enforce"));
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		set(h, cases[i].member, json_boolean(cases[i].value));
+		finds("kms1", cases[i].code, cases[i].words);
+		set(h, cases[i].member, json_boolean(!cases[i].value));
+	}
+	finds_not("kms1", "privileges");
+}
+
 /* ---- roots ---- */
 
 /* A registry of which the leader says that people are needed; one that cannot

@@ -2,10 +2,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -507,6 +509,38 @@ Test(httpd, connection_bound)
 	buf_fini(&out);
 }
 
+/* Who is idle, or drips, keeps nobody out: the oldest of them makes room after
+ * a second, while who is being answered stays. */
+Test(httpd, idle_connections_make_room)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	int slow[8], c;
+
+	o.max_connections = 8;
+	o.timeout_s = 60;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	for (int i = 0; i < 8; i++) {
+		slow[i] = dial();
+		if (i % 2 == 0)
+			put(slow[i], "GET / HT", 8);
+	}
+	(void)usleep(1500 * 1000);
+	for (int i = 0; i < 8; i++) {
+		put(slow[7], "G", i == 0); /* it drips */
+		c = dial();
+		put(c, "GET / HTTP/1.1\r\n\r\n", 18);
+		(void)read_all(c, &out);
+		cr_assert_gt(out.len, 0);
+		out.len = 0;
+	}
+	(void)read_all(slow[0], &out); /* cut */
+	cr_assert_eq(out.len, 0);
+	for (int i = 1; i < 8; i++)
+		(void)close(slow[i]);
+	buf_fini(&out);
+}
+
 static long
 cpu_ms(void)
 {
@@ -588,6 +622,40 @@ Test(httpd, slow_drip)
 	cr_assert(read_all(mute, &out));
 	cr_assert_eq(out.len, 0);
 	buf_fini(&out);
+}
+
+/* A process that was started while a connection was open keeps it open, and
+ * epoll goes on telling of it; the loop must not, when it has freed it. */
+Test(httpd, outlived_by_a_fork)
+{
+	int fd, told[2], status;
+	pid_t child;
+	char c;
+
+	start();
+	cr_assert_eq(pipe(told), 0);
+	fd = dial();
+	/* Answered behind it: so it has been accepted. */
+	free(talk("GET / HTTP/1.0\r\n\r\n"));
+	if ((child = fork()) == 0) {
+		(void)close(fd); /* the client's end; the other stays */
+		(void)!write(told[1], "", 1);
+		for (;;)
+			(void)pause();
+	}
+	cr_assert_gt(child, 0);
+	cr_assert_eq(read(told[0], &c, 1), 1);
+	(void)close(fd);
+	for (int i = 0; i < 20; i++) {
+		char *reply = talk("GET /x HTTP/1.0\r\n\r\n");
+
+		assert_has(reply, "HTTP/1.1 200 ");
+		free(reply);
+	}
+	(void)kill(child, SIGKILL);
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	(void)close(told[0]);
+	(void)close(told[1]);
 }
 
 /* While every handler is busy, others' mistakes are still answered. */

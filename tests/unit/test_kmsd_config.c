@@ -77,6 +77,18 @@ Test(kmsd_config, refusals)
 		{ "log_level: info", "public: { listen: 8000 }", "public" },
 		{ "log_level: info", "public: { listen: '' }", "listen" },
 		{ "log_level: info", "public: {}", "listen" },
+		{ "log_level: info", "limits: { sessions: 1 }", "sessions" },
+		{ "log_level: info", "limits: { handshakes_per_source: -1 }",
+		    "handshakes_per_source" },
+		{ "log_level: info",
+		    "limits: { handshakes_per_source: 100001 }",
+		    "limits.handshakes_per_source" },
+		{ "log_level: info", "limits: { sessions_per_source: 1025 }",
+		    "limits.sessions_per_source" },
+		{ "log_level: info", "limits: { sessions_per_device: 1025 }",
+		    "limits.sessions_per_device" },
+		{ "log_level: info", "limits: { requests_per_session: 100001 }",
+		    "limits.requests_per_session" },
 		{ "log_level: info", "public: { listen: '1.2.3.4:99999' }",
 		    "public" },
 		{ "log_level: info", "public: { listen: '1.2.3.4:1', x: 1 }",
@@ -128,6 +140,12 @@ Test(kmsd_config, refusals)
 		{ PPIDS, "allow_ppid: ['g" PPID_31 "']", "allow_ppid" },
 		{ PPIDS, "allow_ppid: ['" PPID "', '0x" PPID_UPPER "']",
 		    "allow_ppid" },
+		{ "seccomp: enforce", "seccomp: on", "process.seccomp" },
+		{ "seccomp: enforce", "seccomp: ''", "seccomp" },
+		{ "seccomp: enforce", "selinux: enforce", "selinux" },
+		{ "# group: kmsd ", "group: kmsd ", "process.group" },
+		{ "# user: kmsd ", "user: a-name-that-no-user-can-ever-have",
+		    "user" },
 		{ "log_level: info", "log_level: loud", "log_level" },
 		{ "tcp://kms1.example:7100", "http://kms1.example", "peers" },
 	};
@@ -165,7 +183,9 @@ Test(kmsd_config, example)
 	cr_assert(!c.policy.status[TCB_OUT_OF_DATE]);
 	cr_assert_eq(c.n_pccs, 1);
 	cr_assert_eq(c.policy.n_ppids, 0); /* any platform */
+	cr_assert_eq(c.process.filter, HARDEN_ENFORCE);
 	cr_assert_eq(kmsd_config_print(&b, &c), ERR_OK);
+	cr_assert_not_null(strstr((char *)b.p, "process.seccomp: enforce\n"));
 	cr_assert_not_null(
 	    strstr((char *)b.p, "insecure_simulated_root: none"));
 	cr_assert_not_null(

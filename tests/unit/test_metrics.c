@@ -94,6 +94,7 @@ Test(metrics, exposition_format)
 		if (sscanf(l, "# TYPE %79s %19s", type, kind) == 2) {
 			for (unsigned i = 0; i < n_seen; i++)
 				cr_assert_str_neq(seen[i], type, "twice");
+			cr_assert_lt(n_seen, sizeof seen / sizeof seen[0]);
 			strcpy(seen[n_seen++], type);
 			len = strlen(type);
 			cr_assert_eq(strcmp(kind, "counter") == 0,
@@ -126,6 +127,24 @@ Test(metrics, collateral)
 	g.collateral_unknown = 5;
 	has("kms_collateral_fetches_total 3");
 	has("kms_collateral_unknown_total 5");
+}
+
+/* A flood is seen here, whatever the log has of it. */
+Test(metrics, strangers)
+{
+	has("kms_connections_total 0");
+	g.connections = 9;
+	g.handshakes_failed = 8;
+	g.closed_rate = 7;
+	g.closed_budget = 6;
+	g.muted = 5;
+	g.log_suppressed = 4;
+	has("kms_connections_total 9");
+	has("kms_handshakes_failed_total 8");
+	has("kms_connections_closed_total{bound=\"rate\"} 7");
+	has("kms_connections_closed_total{bound=\"half_open\"} 6");
+	has("kms_sources_muted_total 5");
+	has("kms_log_suppressed_total 4");
 }
 
 /* What never was is -1, not a small age. */

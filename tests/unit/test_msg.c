@@ -400,3 +400,31 @@ Test(msg, releases)
 	cr_assert_eq(release_of(1, no_registry), ERR_OK);
 	cr_assert_eq(release_of(1, no_signers), ERR_OK);
 }
+
+/* A request for the meta data, and `n` fields that no version knows. */
+static enum err
+strange(size_t n)
+{
+	static uint8_t in[LIMIT_MESSAGE] = { 0x12, 0 };
+	KmsRequest *got = NULL;
+	enum err e;
+
+	for (size_t i = 2; i < 2 + 2 * n; i += 2) {
+		in[i] = 15 << 3;
+		in[i + 1] = 1;
+	}
+	e = msg_request_parse(&got, (struct bytes){ in, 2 + 2 * n });
+	cr_assert((e == ERR_OK) == (got != NULL));
+	msg_request_free(got);
+	return e;
+}
+
+/* Fields of another version are passed over; half a million of them are not
+ * work that anybody can order. */
+Test(msg, parts)
+{
+	cr_assert_eq(strange(0), ERR_OK);
+	cr_assert_eq(strange(1000), ERR_OK);
+	cr_assert_eq(strange(20000), ERR_MALFORMED);
+	cr_assert_eq(strange(LIMIT_MESSAGE / 2 - 1), ERR_MALFORMED);
+}

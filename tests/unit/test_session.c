@@ -654,6 +654,40 @@ Test(session, request_refused)
 	link_fini(&l);
 }
 
+/* An answer is to a request: a second one, or one in a renewal that nothing
+ * was asked before, cannot be sent, and ends the session of who gets it. */
+Test(session, one_answer_each)
+{
+	for (unsigned k = 0; k < 4; k++) {
+		struct link l;
+		struct side *c = &l.side[CLIENT], *s = &l.side[SERVER];
+
+		link_init(&l);
+		run_open(&l);
+		if ((k & 1) != 0)
+			call(&l, "q");
+		cr_assert_eq(session_reply(s->session, &s->out, text("a"), 0),
+		    ERR_PHASE);
+		cr_assert_eq(
+		    session_reply_refused(s->session, &s->out, REASON_BUSY, 0),
+		    ERR_PHASE);
+		cr_assert_eq(s->out.len, 0);
+		if ((k & 2) != 0)
+			cr_assert_eq(
+			    session_renew(c->session, &c->out, 0), ERR_OK);
+		cr_assert_eq((k & 1) != 0
+			? session_put_reason(s->session, &s->out,
+			      M_REQUEST_REFUSED, REASON_BUSY, 0)
+			: session_put_message(
+			      s->session, &s->out, M_REPLY, text("a"), 0),
+		    ERR_OK);
+		cr_assert_eq(deliver(&l, SERVER), ERR_DENIED);
+		cr_assert_eq(c->why.code, REASON_FRAME);
+		cr_assert(!session_is_open(c->session));
+		link_fini(&l);
+	}
+}
+
 /* Keys change every few frames and after a while, unseen by the owner; a
  * peer that goes on with a worn-out key is refused. */
 Test(session, rekey)
@@ -877,4 +911,34 @@ Test(session, evidence_bounds)
 	cr_assert_eq(proof_unpack(&got, text("\xff\xff\xff")), ERR_MALFORMED);
 	evidence_fini(&e);
 	buf_fini(&out);
+}
+
+/* Good evidence, and `n` fields that no version knows. */
+static enum err
+strange(size_t n)
+{
+	struct evidence e = { .tee = TEE_TDX }, got = { 0 };
+	struct buf b = { 0 };
+	enum err err;
+
+	cr_assert_eq(buf_set(&e.quote, "q", 1), ERR_OK);
+	cr_assert_eq(proof_pack(&b, &e), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		cr_assert_eq(buf_append(&b, "\x78\x01", 2, SIZE_MAX), ERR_OK);
+	err = proof_unpack(&got, buf_view(&b));
+	cr_assert((err == ERR_OK) == (got.quote.len == 1));
+	evidence_fini(&got);
+	evidence_fini(&e);
+	buf_fini(&b);
+	return err;
+}
+
+/* Fields of another version are passed over; a stranger cannot order the work
+ * of ninety thousand of them. */
+Test(session, evidence_of_parts)
+{
+	cr_assert_eq(strange(0), ERR_OK);
+	cr_assert_eq(strange(30), ERR_OK);
+	cr_assert_eq(strange(200), ERR_MALFORMED);
+	cr_assert_eq(strange(LIMIT_EVIDENCE / 2 - 10), ERR_MALFORMED);
 }

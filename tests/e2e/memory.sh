@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Goal of this test: after releases, hand-overs, certificates and a restart the
+# secrets of nodes and agents are in locked pages alone, which no core and no
+# swap has: not on a stack, not in the heap, not in arguments or environments.
+# The nodes are of a build that says what its secrets are, and that may be
+# dumped (tests/disclose); a secret that it keeps in plain memory on purpose
+# shows that the search finds one.
+. "$(dirname "$0")/lib.sh"
+export KMS_DISCLOSE_MEMORY=1
+list=$W/secrets
+collect() { sort -u "$KMS_DISCLOSE_FILE" >"$list"; }
+search() { # PID, or a core, and the report's name
+	collect
+	"$B/memsearch" "$1" "$list" >"$W/report.$2" 2>&1 || { cat "$W/report.$2"; return 1; }
+}
+report() { cat "$W/report.$1"; }
+clean() { # report: nothing is exposed but what was planted
+	local bad
+	grep -q '^searched [1-9]' "$W/report.$1" || return 1
+	bad=$(grep '^exposed' "$W/report.$1" | grep -v '^exposed planted ')
+	[ -z "$bad" ] || { echo "$bad"; return 1; }
+}
+guarded() { # report name...: they were found, in locked pages
+	local r=$W/report.$1 name
+	shift
+	for name; do grep -q "^guarded $name " "$r" || { cat "$r"; return 1; }; done
+}
+
+# ---- use everything that makes or carries a key -----------------------------
+ok 'sim init' ctl sim init "$D"
+ok 'three nodes, two of which were handed their keys' ctl sim up "$D"
+[ $failures -eq 0 ] || finish
+ok 'an app' ctl sim app "$D" one
+ok 'another' ctl sim app "$D" two
+uses() {
+	local i
+	for i in $(seq 20); do
+		key one "/path/$i" || return 1
+		key two "/path/$i" || return 1
+	done >"$W/derived"
+	curl -sf --unix-socket "$(sock one)" http://x/GetTlsKey \
+	    -d '{"subject":"one.example","usage_server_auth":true}' | jq -e .key
+}
+ok 'keys by path, and a certificate' uses
+# Two nodes start again: one that may be dumped, and one as it is shipped, both
+# from a shell whose limits would let them; and so does an agent.
+mkdir "$W/real"
+restart() { # node program folder: cores are as the program wants them
+	ctl sim stop "$D" "$1" || return 1
+	(ulimit -c "$(ulimit -Hc)" && cd "$3" &&
+	    exec "$2" --config "$D/kms/$1/kmsd.yaml" >>"$D/log/$1.log" 2>&1) &
+	extra_pids+=" $!"
+	pid[$1]=$!
+	eventually 90 status_is "$1" '.phase == "ready"'
+}
+declare -A pid=()
+extra_pids=
+restart_both() { restart kms1 "$W/bin/kmsd" "$W" && restart kms2 "$B/kmsd" "$W/real"; }
+ok 'two nodes start again, and are handed their keys' restart_both
+for name in kms0 one two; do pid[$name]=$(awk '{print $1}' "$D/run/$name.pid"); done
+ok 'all are ready' eventually 90 all_ready
+probe() { ctl sim probe "$D" "$1" keys >/dev/null; }
+ok 'one of them releases keys' probe kms1
+ok 'the other does' probe kms2
+ok 'keys again, whoever answers' uses
+# What the apps were given is to be found nowhere in their agents.
+sed 's/^/derived /' "$W/derived" | sort -u >>"$KMS_DISCLOSE_FILE"
+
+# ---- what runs ---------------------------------------------------------------
+look() { # name: its memory, and what it says of itself
+	local p=${pid[$1]}
+	ok "$1 can be searched" search "$p" "$1"
+	ok "$1 has locked memory" grep -qE '^VmLck:\s+[1-9]' "/proc/$p/status"
+	report "$1" | sed "s/^/# $1: /"
+}
+shipped() { # name
+	ok "$1, as it is shipped, has no secret outside locked pages" clean "$1"
+	no "$1 has planted nothing" grep -q planted "$W/report.$1"
+	ok "$1 cannot dump core" grep -qE '^Max core file size +0 +0 ' "/proc/${pid[$1]}/limits"
+}
+for node in kms0 kms1 kms2; do
+	look $node
+	ok "$node: roots, wrapping keys and those of sessions are in locked pages" \
+	    guarded $node root_k256 root_ca wrap_key anchor channel_send channel_recv
+done
+for node in kms0 kms1; do
+	ok "$node: its planted secret is found" grep -q '^exposed planted 1 ' "$W/report.$node"
+	ok "$node: no other is outside locked pages" clean $node
+done
+shipped kms2
+for app in one two; do
+	look $app
+	ok "$app: its keys are in locked pages" \
+	    guarded $app app_k256 app_env app_replica channel_send
+	shipped $app
+done
+in_proc() { # any secret in arguments or environments of any program
+	collect
+	awk '{print $2}' "$list" >"$W/hex"
+	! cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' |
+	    grep -aiqFf "$W/hex"
+}
+ok 'none is among arguments, or in an environment' in_proc
+
+# ---- a core, written by the kernel ---------------------------------------------
+dies() { # name
+	kill -ABRT "${pid[$1]}" && eventually 20 not kill -0 "${pid[$1]}"
+}
+core_of() { find "$1" -maxdepth 1 -name 'core*' -size +0 | grep .; }
+ok 'kms2, as it is shipped, is told to dump core' dies kms2
+no 'it has not' core_of "$W/real"
+case $(ulimit -Hc):$(cat /proc/sys/kernel/core_pattern) in
+0:*) echo 'ok - a core # skip: the hard limit of this shell is 0' ;;
+*:core*)
+	ok 'kms1, which may, is told to' dies kms1
+	ok 'there is a core' core_of "$W"
+	ok 'it is searched' search "$(core_of "$W" | head -1)" core
+	report core | sed 's/^/# core: /'
+	ok 'the planted secret is in it' grep -q '^exposed planted 1 ' "$W/report.core"
+	ok 'no other is' clean core
+	;;
+*) echo 'ok - a core # skip: the kernel does not write them into files' ;;
+esac
+finish
