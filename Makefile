@@ -147,7 +147,8 @@ $(CLUSTER_BINS):
 
 # A kmsd that tells a test what to look for; see tests/disclose.
 WRAP := $(foreach f,epoch_roots_generate keys_app wrap_key_generate keys_anchor \
-    noise_init noise_split seal_init secret_process_init,-Wl,--wrap=$(f))
+    noise_init noise_split seal_init secret_process_init harden_process \
+    setrlimit prctl,-Wl,--wrap=$(f))
 $(B)/kmsd-disclose: $(B)/kms/kmsd.o $(B)/tests/disclose/disclose.o $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(WRAP) -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)

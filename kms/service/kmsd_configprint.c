@@ -45,9 +45,9 @@ kmsd_config_print(struct buf *b, const struct kmsd_config *c)
 	    c->slot, c->listen, c->admin_host, c->admin_port, c->data_dir,
 	    c->seal ? "true" : "false", c->genesis ? "true" : "false",
 	    c->snapshot_every, c->chain_id, hex, anchor, c->rpc_quorum,
-	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s,
-	    c->fence_s, c->poll_ms, c->rpc_timeout_ms,
-	    c->simulated ? "true" : "false", c->pccs_url[0],
+	    c->n_rpcs, c->block_tag, c->max_age_s, c->max_ahead_s, c->fence_s,
+	    c->poll_ms, c->rpc_timeout_ms, c->simulated ? "true" : "false",
+	    c->pccs_url[0],
 	    c->simulated_root[0] != '\0' ? c->simulated_root : "none",
 	    c->evidence_life_s, c->policy.grace_s, c->policy.min_tcb_eval,
 	    c->policy.min_qe_eval);

@@ -3,6 +3,7 @@
 
 #include "common/attest/attestation.h"
 #include "common/base/limits.h"
+#include "common/base/secret.h"
 #include "common/crypto/epochcert.h"
 #include "common/wire/ratls.h"
 #include "common/wire/signcert.h"
@@ -179,6 +180,7 @@ job_app_keys(struct job *j)
 done:
 	app_keys_wipe(&keys);
 	epochs_msg_free(em);
+	secret_wipe_stack(); /* the copies that the packing made */
 	return e;
 }
 

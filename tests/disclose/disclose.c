@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #include "common/base/secret.h"
 #include "kms/keys/wrap.h"
 #include "node/channel/noise.h"
+#include "node/harden/harden.h"
 #include "node/store/seal.h"
 
 enum err __real_epoch_roots_generate(struct epoch_roots **out, uint64_t number);
@@ -55,6 +57,16 @@ enum err __wrap_seal_init(struct seal *s, const uint8_t key[static 32],
     const uint8_t cluster[static 32], const char *slot);
 enum err __real_secret_process_init(void);
 enum err __wrap_secret_process_init(void);
+enum err __real_harden_process(
+    const struct harden_options *o, char why[static HARDEN_WHY_MAX]);
+enum err __wrap_harden_process(
+    const struct harden_options *o, char why[static HARDEN_WHY_MAX]);
+int __real_setrlimit(__rlimit_resource_t what, const struct rlimit *r);
+int __wrap_setrlimit(__rlimit_resource_t what, const struct rlimit *r);
+int __real_prctl(int what, unsigned long a, unsigned long b, unsigned long c,
+    unsigned long d);
+int __wrap_prctl(int what, unsigned long a, unsigned long b, unsigned long c,
+    unsigned long d);
 
 static bool
 memory(void)
@@ -194,8 +206,8 @@ may_be_dumped(void)
 	(void)umask(077);
 	core.rlim_cur = core.rlim_max;
 	(void)snprintf(path, sizeof path, "%s", getenv("KMS_DISCLOSE_FILE"));
-	if (setrlimit(RLIMIT_CORE, &core) != 0 || chdir(dirname(path)) != 0 ||
-	    (planted = malloc(32)) == NULL)
+	if (__real_setrlimit(RLIMIT_CORE, &core) != 0 ||
+	    chdir(dirname(path)) != 0 || (planted = malloc(32)) == NULL)
 		return ERR_IO;
 	secret_random(planted, 32);
 	disclose("planted", planted);
@@ -206,4 +218,46 @@ enum err
 __wrap_secret_process_init(void)
 {
 	return memory() ? may_be_dumped() : __real_secret_process_init();
+}
+
+/* The steps of node/harden that would forbid a core. */
+int
+__wrap_setrlimit(__rlimit_resource_t what, const struct rlimit *r)
+{
+	return what == RLIMIT_CORE && memory() ? 0 : __real_setrlimit(what, r);
+}
+
+int
+__wrap_prctl(int what, unsigned long a, unsigned long b, unsigned long c,
+    unsigned long d)
+{
+	return what == PR_SET_DUMPABLE && memory()
+	    ? __real_prctl(what, 1, b, c, d)
+	    : __real_prctl(what, a, b, c, d);
+}
+
+/* ---- for all ---- */
+
+static void
+let_write(
+    struct harden_options *o, char path[static PATH_MAX], const char *file)
+{
+	if (file == NULL)
+		return;
+	(void)snprintf(path, PATH_MAX, "%s", file);
+	o->files[o->n_files++] =
+	    (struct harden_files){ dirname(path), HARDEN_WRITE, false };
+}
+
+/* What it names may be written besides what a real one may write. */
+enum err
+__wrap_harden_process(
+    const struct harden_options *o, char why[static HARDEN_WHY_MAX])
+{
+	static char path[2][PATH_MAX];
+	struct harden_options more = *o;
+
+	let_write(&more, path[0], getenv("KMS_DISCLOSE_FILE"));
+	let_write(&more, path[1], getenv("KMS_DISCLOSE_CHANNEL_FILE"));
+	return __real_harden_process(&more, why);
 }

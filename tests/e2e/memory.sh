@@ -50,14 +50,19 @@ restart() { # node program folder: cores are as the program wants them
 	(ulimit -c "$(ulimit -Hc)" && cd "$3" &&
 	    exec "$2" --config "$D/kms/$1/kmsd.yaml" >>"$D/log/$1.log" 2>&1) &
 	extra_pids+=" $!"
-	pid[$1]=$!
-	eventually 90 status_is "$1" '.phase == "ready"'
+	keeper[$1]=$!
+	eventually 90 status_is "$1" '.phase == "ready"' &&
+	    pid[$1]=$(worker_of "${keeper[$1]}")
 }
-declare -A pid=()
+worker_of() { pgrep -P "$1"; } # a keeper
+pid_of() { awk '{print $1}' "$D/run/$1.pid"; }
+declare -A pid=() keeper=()
 extra_pids=
 restart_both() { restart kms1 "$W/bin/kmsd" "$W" && restart kms2 "$B/kmsd" "$W/real"; }
 ok 'two nodes start again, and are handed their keys' restart_both
-for name in kms0 one two; do pid[$name]=$(awk '{print $1}' "$D/run/$name.pid"); done
+keeper[kms0]=$(pid_of kms0)
+pid[kms0]=$(worker_of "${keeper[kms0]}")
+for app in one two; do pid[$app]=$(pid_of $app); done
 ok 'all are ready' eventually 90 all_ready
 probe() { ctl sim probe "$D" "$1" keys >/dev/null; }
 ok 'one of them releases keys' probe kms1
@@ -103,8 +108,11 @@ in_proc() { # any secret in arguments or environments of any program
 ok 'none is among arguments, or in an environment' in_proc
 
 # ---- a core, written by the kernel ---------------------------------------------
+# A keeper ends as its worker did, and would write a core over that one's.
 dies() { # name
-	kill -ABRT "${pid[$1]}" && eventually 20 not kill -0 "${pid[$1]}"
+	kill -STOP "${keeper[$1]}" && kill -ABRT "${pid[$1]}" &&
+	    eventually 20 grep -q '^State:.Z' "/proc/${pid[$1]}/status" &&
+	    kill -KILL "${keeper[$1]}"
 }
 core_of() { find "$1" -maxdepth 1 -name 'core*' -size +0 | grep .; }
 ok 'kms2, as it is shipped, is told to dump core' dies kms2

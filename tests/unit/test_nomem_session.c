@@ -231,6 +231,23 @@ request(void *arg)
 	return session_request(d->session, &d->out, sent(l), 0);
 }
 
+/* The same, and the server has two requests to answer. */
+static void
+asked(void *arg)
+{
+	struct link *l = arg;
+
+	opened(l);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(request(l), ERR_OK);
+		cr_assert_eq(deliver(l, CLIENT), ERR_OK);
+		cr_assert_eq(l->side[SERVER].ev.kind, SESSION_REQUEST);
+		session_consumed(l->side[SERVER].session);
+	}
+	for (int i = 0; i < 2; i++)
+		buf_fini(&l->side[i].out);
+}
+
 static enum err
 reply(void *arg)
 {
@@ -306,7 +323,7 @@ Test(nomem_session, calls)
 				struct link l = { .rekey_frames = rekey,
 					.body_len = lens[k] };
 
-				op[i].setup = opened;
+				op[i].setup = i == 0 ? opened : asked;
 				op[i].fini = close_both;
 				cr_assert_gt(nomem_each(&op[i], &l), 0);
 			}

@@ -86,15 +86,18 @@ start_b(void)
 		    reason_label(why.code), why.detail); \
 	} while (0)
 
-/* Asks until it is refused for `reason`: what came before was still so. */
+/* Asks until it is refused for `reason`: what came before was still so.  Not
+ * faster than a session may (limits.requests_per_s). */
 static void
 refused_in_the_end(struct channel *ch, enum reason reason)
 {
+	const struct timespec pause = { .tv_nsec = 20000000 };
 	KmsReply *r;
 
 	do {
 		r = kms_ask_keys(ch, -1, &why);
 		msg_reply_free(r);
+		(void)nanosleep(&pause, NULL);
 	} while (r != NULL);
 	REFUSED(r, reason);
 }
