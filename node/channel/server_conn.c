@@ -190,6 +190,7 @@ on_worker_done(uv_work_t *w, int status)
 	int64_t life = j->cx->evidence_life_s;
 
 	c->job = NULL;
+	c->active_ms = clock_mono_ms(); /* the silence was ours */
 	if (status != 0 || (c->state != CONN_HALF && c->state != CONN_OPEN))
 		goto done;
 	if (j->e == ERR_OK && j->check) {
@@ -323,7 +324,6 @@ on_request(struct conn *c, struct bytes body)
 static void
 on_event(struct conn *c, struct session_event *ev)
 {
-	c->active_ms = clock_mono_ms();
 	switch (ev->kind) {
 	case SESSION_IDLE:
 		return;
@@ -377,6 +377,7 @@ feed(struct conn *c)
 	struct refusal why = { 0 };
 	struct bytes in = { c->in + c->at, c->end - c->at };
 	bool shaking = session_handshaking(c->session);
+	uint64_t whole = session_frames(c->session);
 	enum err e;
 
 	if (shaking) {
@@ -388,10 +389,13 @@ feed(struct conn *c)
 	c->at = c->end - in.len;
 	if (shaking)
 		secret_lock(s->keys);
-	/* A new frame, or an old one that goes on. */
-	if (!session_partial(c->session))
+	/* Whole frames are a sign of life, bytes are none: a frame that goes
+	 * on keeps the time of its beginning. */
+	if (session_frames(c->session) != whole) {
+		c->active_ms = clock_mono_ms();
 		c->frame_ms = 0;
-	else if (c->frame_ms == 0)
+	}
+	if (c->frame_ms == 0 && session_partial(c->session))
 		c->frame_ms = clock_mono_ms();
 	if (e == ERR_OK) {
 		on_event(c, &ev);

@@ -85,7 +85,7 @@ struct conn {
 	int64_t expires; /* unix seconds; of the peer's evidence */
 	unsigned pending; /* requests not yet answered */
 	uint64_t state_ms; /* since when in this state */
-	uint64_t active_ms; /* last whole message */
+	uint64_t active_ms; /* last whole frame, or answer of ours */
 	uint64_t frame_ms; /* when the frame began that is not whole */
 	uint64_t sending_ms; /* when `sending` went to nng */
 	struct rate requests, patience; /* of an app */

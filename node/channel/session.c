@@ -206,6 +206,7 @@ session_feed(struct session *s, struct session_event *ev, struct buf *out,
 		if (s->in.len < s->frame.len)
 			continue;
 		s->head_len = 0;
+		s->n_frames++;
 		e = on_frame(s, ev, out, now_ms, why);
 		if (e != ERR_OK || ev->kind == SESSION_IDLE)
 			drop_frame(s);
@@ -353,6 +354,12 @@ bool
 session_partial(const struct session *s)
 {
 	return s->head_len > 0;
+}
+
+uint64_t
+session_frames(const struct session *s)
+{
+	return s->n_frames;
 }
 
 size_t

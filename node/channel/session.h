@@ -102,6 +102,8 @@ void session_challenge(struct session *s, bool on);
 
 /* A frame has begun and is not whole. */
 bool session_partial(const struct session *s);
+/* Frames that came whole. */
+uint64_t session_frames(const struct session *s);
 /* Bytes that it holds for what came. */
 size_t session_memory(const struct session *s);
 

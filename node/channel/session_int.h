@@ -71,6 +71,7 @@ struct session {
 	uint8_t head[FRAME_HEAD_LEN];
 	size_t head_len;
 	struct frame_head frame; /* parsed, once head_len is full */
+	uint64_t n_frames; /* that came whole */
 	struct buf in; /* owns: the frame so far; then its plaintext */
 	bool has_body; /* `in` holds plaintext of the last event */
 };
