@@ -23,6 +23,7 @@ struct httpconn {
 	/* httpd's: the list of all, a queue, and the budget of bodies. */
 	struct httpconn *prev, *next, *queued;
 	size_t reserved;
+	unsigned bucket; /* of its source: httproom.h */
 
 	int fd; /* owns */
 	const char *header; /* "Name: value" of every reply, or NULL; borrows */

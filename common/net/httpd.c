@@ -20,8 +20,9 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/secret.h"
-#include "common/net/httpconn.h"
+#include "common/net/httproom.h"
 #include "common/net/listen.h"
 
 #define BODIES_DEFAULT (64u << 20)
@@ -30,8 +31,7 @@
 #define DRAIN_MIN (1u << 20)
 #define DRAIN_FACTOR 8u
 #define TICK_MS 100
-/* What a request may take, for certain, where all connections are in use. */
-#define FULL_MS 1000
+#define TOLD_MS 10000 /* between two words on descriptors that ran out */
 #define EVENTS 128
 #define READ_SIZE (64u * 1024)
 #define READS_IN_A_ROW 16 /* before others have their turn */
@@ -55,8 +55,10 @@ struct httpd {
 	/* The loop's alone. */
 	struct httpconn *conns;
 	unsigned n_conns;
+	struct httproom room;
 	size_t bodies; /* bytes that requests have reserved */
 	bool accepting; /* false while descriptors have run out */
+	uint64_t told_ms; /* when that was logged; 0: never */
 	uint8_t *scratch; /* owns: READ_SIZE */
 	pthread_t loop;
 	bool have_loop;
@@ -147,6 +149,7 @@ conn_free(struct httpd *h, struct httpconn *c)
 	if (c->next != NULL)
 		c->next->prev = c->prev;
 	h->n_conns--;
+	h->room.held[c->bucket]--;
 	h->bodies -= c->reserved;
 	/* A process that was forked meanwhile may have the socket, too: then
 	 * closing ours does not end epoll's interest in it. */
@@ -314,36 +317,32 @@ set_accepting(struct httpd *h, bool on)
 	(void)epoll_ctl(h->epoll, EPOLL_CTL_MOD, h->listener, &ev);
 }
 
-/* Room for one more.  When there is none, the one that has been the longest
- * at its request makes it, if it has had its second: idle and dripping clients
- * keep nobody out. */
+/* Somebody makes room, if one may: httproom.h. */
 static bool
-make_room(struct httpd *h)
+make_room(struct httpd *h, unsigned bucket)
 {
-	uint64_t now = clock_mono_ms();
-	struct httpconn *oldest = NULL;
+	struct httpconn *c =
+	    httproom_victim(&h->room, h->conns, bucket, clock_mono_ms());
 
-	if (h->n_conns < h->max_connections)
-		return true;
-	for (struct httpconn *c = h->conns; c != NULL; c = c->next)
-		if (c->state == HTTPCONN_READING &&
-		    now - c->began_ms >= FULL_MS &&
-		    (oldest == NULL || c->began_ms <= oldest->began_ms))
-			oldest = c;
-	if (oldest != NULL)
-		conn_free(h, oldest);
-	return oldest != NULL;
+	if (c != NULL)
+		conn_free(h, c);
+	return c != NULL;
 }
 
 /* Takes the descriptor. */
 static void
-conn_new(struct httpd *h, int fd)
+conn_new(struct httpd *h, int fd, unsigned bucket)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct httpconn *c = NULL;
 
-	if (make_room(h))
-		c = calloc(1, sizeof *c);
+	if (h->n_conns >= h->max_connections && !make_room(h, bucket)) {
+		log_event(LOG_WARN, "http_full", log_u64("port", h->port),
+		    log_u64("connections", h->n_conns));
+		httproom_refuse(fd);
+		return;
+	}
+	c = calloc(1, sizeof *c);
 	ev.data.ptr = c;
 	if (c == NULL || epoll_ctl(h->epoll, EPOLL_CTL_ADD, fd, &ev) != 0) {
 		free(c);
@@ -351,6 +350,8 @@ conn_new(struct httpd *h, int fd)
 		return;
 	}
 	httpconn_init(c, fd, h->max_body, h->header);
+	c->bucket = bucket;
+	h->room.held[bucket]++;
 	if ((c->next = h->conns) != NULL)
 		c->next->prev = c;
 	h->conns = c;
@@ -360,22 +361,36 @@ conn_new(struct httpd *h, int fd)
 		conn_free(h, c);
 }
 
+/* Descriptors, or the memory for one, have run out. */
+static void
+no_descriptors(struct httpd *h)
+{
+	uint64_t now = clock_mono_ms();
+
+	set_accepting(h, false); /* until the next tick */
+	if (h->told_ms != 0 && now - h->told_ms < TOLD_MS)
+		return;
+	h->told_ms = now;
+	log_event(LOG_ERROR, "http_cannot_accept", log_u64("port", h->port),
+	    log_u64("connections", h->n_conns));
+}
+
 static void
 take_connections(struct httpd *h)
 {
 	for (int i = 0; i < EVENTS; i++) {
-		int fd = accept4(
-		    h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		unsigned bucket;
+		int fd = httproom_accept(&h->room, h->listener, &bucket);
 
-		if (fd >= 0) {
-			conn_new(h, fd);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM)
-			set_accepting(h, false); /* until the next tick */
-		if (errno != EINTR && errno != ECONNABORTED)
+		if (fd >= 0)
+			conn_new(h, fd, bucket);
+		else if (fd == HTTPROOM_NOBODY)
 			return;
+		/* Who is idle has a descriptor. */
+		else if (!make_room(h, HTTPROOM_UNKNOWN)) {
+			no_descriptors(h);
+			return;
+		}
 	}
 }
 
@@ -521,6 +536,7 @@ httpd_start(struct httpd **out, const struct httpd_options *o,
 	h->total_ms =
 	    o->total_s != 0 ? 1000u * (uint64_t)o->total_s : 3 * h->timeout_ms;
 	h->listener = h->epoll = h->wake = -1;
+	httproom_init(&h->room);
 	h->jobs.last = &h->jobs.first;
 	h->done.last = &h->done.first;
 	(void)pthread_mutex_init(&h->lock, NULL);

@@ -62,8 +62,9 @@ struct httpd_options {
 	const char *header; /* "Name: value" for every reply, or NULL; static */
 	size_t max_body; /* bytes; larger is answered 413 */
 	size_t max_bodies; /* of all requests at once; 0: 64 MiB.  Over: 503 */
-	/* One more takes the place of the oldest that has not made its request
-	 * in a second; if there is none it is closed at once. */
+	/* One more takes the place of one of the source that holds most, or of
+	 * one that has had its time (httproom.h); if there is none it is
+	 * answered 503. */
 	unsigned max_connections;
 	unsigned timeout_s; /* of silence by the client; 1 or more */
 	/* For a request to be there, however it drips; and again for its

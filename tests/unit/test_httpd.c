@@ -5,9 +5,12 @@
 #include <sys/wait.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/net/httpd.h"
 #include "common/net/listen.h"
 
@@ -495,14 +499,16 @@ Test(httpd, connection_bound)
 	c = dial();
 	put(c, "GET / HTTP/1.1\r\n\r\n", 18);
 	(void)read_all(c, &out);
-	cr_assert_eq(out.len, 0);
+	assert_reply((char *)out.p, "HTTP/1.1 503 ",
+	    "{\"error\":\"too many connections\"}");
 	(void)close(a);
 	for (int i = 0; i < 500 && !served; i++) {
 		(void)usleep(10 * 1000);
+		out.len = 0;
 		c = dial();
 		put(c, "GET / HTTP/1.1\r\n\r\n", 18);
 		(void)read_all(c, &out);
-		served = out.len > 0;
+		served = strncmp((char *)out.p, "HTTP/1.1 200 ", 13) == 0;
 	}
 	cr_assert(served);
 	(void)close(b);
@@ -531,13 +537,148 @@ Test(httpd, idle_connections_make_room)
 		c = dial();
 		put(c, "GET / HTTP/1.1\r\n\r\n", 18);
 		(void)read_all(c, &out);
-		cr_assert_gt(out.len, 0);
+		assert_has((char *)out.p, "HTTP/1.1 200 ");
 		out.len = 0;
 	}
 	(void)read_all(slow[0], &out); /* cut */
 	cr_assert_eq(out.len, 0);
 	for (int i = 1; i < 8; i++)
 		(void)close(slow[i]);
+	buf_fini(&out);
+}
+
+/* Who has an answer and does not go keeps nobody out, either. */
+Test(httpd, who_lingers_makes_room)
+{
+	struct httpd_options o = options();
+	struct buf out = { 0 };
+	int done[8];
+
+	o.max_connections = 8;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 8; i++) {
+			done[i] = dial();
+			put(done[i], "GET / HTTP/1.1\r\n\r\n", 18);
+			cr_assert_eq(recv(done[i], &(char){ 0 }, 1, 0), 1);
+		}
+		(void)usleep(400 * 1000);
+		for (int i = 0; i < 8; i++) {
+			int c = dial();
+
+			put(c, "GET / HTTP/1.1\r\n\r\n", 18);
+			(void)read_all(c, &out);
+			assert_has((char *)out.p, "HTTP/1.1 200 ");
+			out.len = 0;
+		}
+		for (int i = 0; i < 8; i++)
+			(void)close(done[i]);
+	}
+	buf_fini(&out);
+}
+
+/* ---- many from one source ---- */
+
+static int
+dial_tcp(uint16_t port, uint32_t from)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(from) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	sa.sin_port = htons(port);
+	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	return fd;
+}
+
+#define FLOOD_OPEN 800
+
+static atomic_bool flood_over;
+static atomic_uint flooded;
+
+/* Opens connections without end, each as slow as may be, and keeps the last
+ * FLOOD_OPEN of them. */
+static void *
+flood(void *arg)
+{
+	static const char *const said[] = { "", "G", "GET / HTTP/1.1\r\nA: ",
+		"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+		"GET / HTTP/1.1\r\n\r\n" };
+	const uint16_t port = *(const uint16_t *)arg;
+	static int fd[FLOOD_OPEN];
+
+	memset(fd, -1, sizeof fd);
+	for (unsigned i = 0; !flood_over; i++) {
+		int *slot = &fd[i % FLOOD_OPEN];
+
+		if (*slot >= 0)
+			(void)close(*slot);
+		*slot = dial_tcp(port, INADDR_LOOPBACK);
+		put(*slot, said[i % 5], strlen(said[i % 5]));
+		put(fd[i / 2 % FLOOD_OPEN], "a", 1);
+		flooded++;
+		(void)usleep(300);
+	}
+	for (int i = 0; i < FLOOD_OPEN; i++)
+		if (fd[i] >= 0)
+			(void)close(fd[i]);
+	return NULL;
+}
+
+/* One source that opens thousands of connections takes nothing from another,
+ * though none of them is a second old. */
+Test(httpd, one_source_keeps_nobody_out)
+{
+	struct httpd_options o = options();
+	const uint32_t other = INADDR_LOOPBACK + 1;
+	struct buf out = { 0 };
+	pthread_t flooder;
+	struct rlimit l;
+	uint16_t port;
+	uint64_t slowest = 0;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &l), 0);
+	if (l.rlim_max < FLOOD_OPEN + 200)
+		cr_skip("only %lu descriptors", (unsigned long)l.rlim_max);
+	l.rlim_cur = l.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &l), 0);
+	o.unix_path = NULL;
+	o.host = "127.0.0.1";
+	o.max_connections = 64;
+	o.timeout_s = 5;
+	cr_assert_eq(httpd_start(&server, &o, echo, NULL), ERR_OK);
+	port = httpd_port(server);
+	log_set_level(LOG_ERROR); /* each refusal has a line */
+	cr_assert_eq(pthread_create(&flooder, NULL, flood, &port), 0);
+	while (flooded < 200)
+		(void)usleep(1000);
+	/* Some at once, slow ones of theirs among them, so that they hold
+	 * places. */
+	for (int i = 0; i < 20 || flooded < 2000; i++) {
+		uint64_t began = clock_mono_ms();
+		int idle = dial_tcp(port, other), fd = dial_tcp(port, other);
+
+		put(fd, "GET /a HTTP/1.1\r\n\r\n", 19);
+		out.len = 0;
+		(void)read_all(fd, &out);
+		assert_has((char *)out.p, "GET /a");
+		put(idle, "GET /b HTTP/1.1\r\n\r\n", 19);
+		out.len = 0;
+		(void)read_all(idle, &out);
+		assert_has((char *)out.p, "GET /b");
+		if (clock_mono_ms() - began > slowest)
+			slowest = clock_mono_ms() - began;
+		(void)usleep(20 * 1000);
+	}
+	flood_over = true;
+	cr_assert_eq(pthread_join(flooder, NULL), 0);
+	cr_assert_lt(
+	    slowest, 5000, "served in %llu ms", (unsigned long long)slowest);
+	cr_log_info(
+	    "%u connections, %llu ms", flooded, (unsigned long long)slowest);
 	buf_fini(&out);
 }
 
@@ -560,10 +701,15 @@ Test(httpd, no_descriptors_left)
 	struct rlimit before, none;
 	struct buf out = { 0 };
 	struct pollfd answer;
+	char name[100];
+	FILE *log;
 	long used;
 	int fd;
 
 	start();
+	(void)snprintf(name, sizeof name, "%s/log", dir);
+	log = freopen(name, "w+", stderr);
+	cr_assert_not_null(log);
 	(void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	cr_assert_geq(fd, 0);
@@ -581,6 +727,46 @@ Test(httpd, no_descriptors_left)
 	cr_assert_eq(poll(&answer, 1, 10000), 1, "it is not taken");
 	cr_assert(read_all(fd, &out));
 	assert_has((char *)out.p, "GET /a");
+	/* One word of it, however often it was tried. */
+	out.len = 0;
+	cr_assert_eq(file_read(&out, name, 1 << 16), ERR_OK);
+	cr_assert_eq(buf_append(&out, "", 1, SIZE_MAX), ERR_OK);
+	assert_has((char *)out.p, "event=http_cannot_accept");
+	cr_assert_null(
+	    strstr(strstr((char *)out.p, "http_cannot") + 1, "http_"));
+	(void)unlink(name);
+	buf_fini(&out);
+}
+
+/* Who is idle gives its descriptor to who has none. */
+Test(httpd, idle_connections_give_descriptors)
+{
+	struct rlimit before, few;
+	struct buf out = { 0 };
+	int idle, fd, last = -1;
+	uint64_t began;
+
+	start();
+	idle = dial();
+	free(talk("GET / HTTP/1.0\r\n\r\n")); /* behind it: it is taken */
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ 64, before.rlim_max };
+	(void)usleep(1200 * 1000);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while ((fd = dup(0)) >= 0)
+		last = fd;
+	cr_assert_eq(errno, EMFILE);
+	(void)close(last); /* for our end */
+	began = clock_mono_ms();
+	fd = dial();
+	put(fd, "GET /a HTTP/1.1\r\n\r\n", 19);
+	cr_assert(read_all(fd, &out));
+	assert_has((char *)out.p, "GET /a");
+	cr_assert_lt(clock_mono_ms() - began, 10000);
+	out.len = 0;
+	(void)read_all(idle, &out);
+	cr_assert_eq(out.len, 0);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	buf_fini(&out);
 }
 
