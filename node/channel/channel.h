@@ -110,7 +110,8 @@ struct channel_limits {
 void channel_limits_default(struct channel_limits *out);
 
 struct channel_stats {
-	uint64_t accepted, refused_rate, muted, refused_budget,
+	/* accept_failed: no descriptor was left; it is tried again. */
+	uint64_t accepted, accept_failed, refused_rate, muted, refused_budget,
 	    handshake_failed, sessions_open, half_open, frames_refused;
 	uint64_t memory; /* bytes that connections hold now */
 	uint64_t refusals[REASON_COUNT]; /* by reason, both phases */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/secret.h"
 #include "node/channel/noise.h"
 #include "node/channel/server_int.h"
@@ -240,14 +241,33 @@ take_in(struct channel_server *s, nng_stream *stream)
 	return true;
 }
 
+/* Most likely for want of descriptors.  The tick tries again, and no sooner:
+ * the kernel keeps who waits. */
+static void
+accept_failed(struct channel_server *s, int rv)
+{
+	uint64_t now = clock_mono_ms();
+
+	s->stats.accept_failed++;
+	if (s->accept_told_ms != 0 && now - s->accept_told_ms < ACCEPT_TOLD_MS)
+		return;
+	s->accept_told_ms = now;
+	log_event(LOG_ERROR, "channel_cannot_accept",
+	    log_str("cause", nng_strerror(rv)), log_u64("half_open", s->n_half),
+	    log_u64("sessions", s->n_open));
+}
+
 static void
 on_accept(struct inbox_node *n)
 {
 	struct channel_server *s = n->server;
 	nng_stream *stream;
 
-	if (n->rv != 0)
-		return; /* Stopped; or out of descriptors: the tick retries. */
+	if (n->rv != 0) {
+		if (!s->stopping)
+			accept_failed(s, n->rv);
+		return;
+	}
 	stream = nng_aio_get_output(n->aio, 0);
 	s->stats.accepted++;
 	if (!take_in(s, stream)) {
@@ -452,8 +472,12 @@ channel_server_start(struct channel_server **out, uv_loop_t *loop,
 	if ((e = listen_on(s, o->listen_url)) != ERR_OK)
 		goto done;
 	e = mute_new(&s->mute, s->port);
-	if (e == ERR_NOTFOUND)
+	if (e == ERR_NOTFOUND) {
+		/* The bounds on accepts and handshakes are what holds. */
+		log_event(LOG_INFO, "sources_not_muted",
+		    log_str("cause", "the listener takes no filter"));
 		e = ERR_OK;
+	}
 	for (unsigned i = 0; e == ERR_OK && i < ACCEPTS; i++)
 		e = server_node_init(&s->accept[i], s, NULL, on_accept);
 	if (e != ERR_OK)

@@ -23,6 +23,8 @@
  * most.  The others wait with the kernel, or try again. */
 #define ACCEPTS_PER_S 2000u
 #define ACCEPT_PAUSE_MS 20u
+/* Between two words on accepts that fail. */
+#define ACCEPT_TOLD_MS 10000u
 /* Handshakes begun in a second, whoever begins them: the same once more. */
 #define HANDSHAKES_PER_S 500u
 /* Sources whose handshakes are counted. */
@@ -112,6 +114,7 @@ struct channel_server {
 	struct rates *sources; /* owns: handshakes begun, by source */
 	struct mute *mute; /* owns, or NULL: the kernel has no filters */
 	struct rate handshakes, accepts; /* of all of them */
+	uint64_t accept_told_ms; /* when that it fails was logged; 0: never */
 	uint16_t port;
 	struct server_keys *keys; /* owns, secret */
 	uint8_t s_pub[32];

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -1265,6 +1266,64 @@ Test(channel, memory_of_all)
 		raw_close(&r[i]);
 	raw_close(&quiet);
 	UNTIL(stats(&h).memory == 0);
+	host_fini(&h);
+}
+
+static long
+cpu_ms(void)
+{
+	struct rusage u;
+
+	cr_assert_eq(getrusage(RUSAGE_SELF, &u), 0);
+	return 1000 * (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	    (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+}
+
+/* Without a descriptor nobody is taken, nothing turns, and who is in notices
+ * nothing; when there are some again, who waited is taken. */
+Test(channel, no_descriptors_left)
+{
+	struct host h;
+	struct raw old, waits;
+	struct rlimit before, few;
+	int filled[128], n = 0, fd;
+	uint64_t start, taken;
+	long used;
+
+	host_init(&h);
+	host_start(&h);
+	raw_open(&old, &h);
+	cr_assert(raw_asks(&old));
+	taken = stats(&h).accepted;
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){ 128, before.rlim_max };
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while ((fd = dup(0)) >= 0)
+		filled[n++] = fd;
+	cr_assert_eq(errno, EMFILE);
+	cr_assert_gt(n, 1);
+	close(filled[--n]); /* for our end */
+	raw_connect(&waits, &h);
+	used = cpu_ms();
+	start = clock_mono_ms();
+	while (clock_mono_ms() - start < 2500 || stats(&h).accept_failed == 0) {
+		cr_assert_lt(clock_mono_ms() - start, WAIT_MS);
+		cr_assert(raw_asks(&old));
+		for (int k = 0; k < 50; k++)
+			nap();
+	}
+	used = cpu_ms() - used;
+	cr_assert_lt(used, 1000, "%ld ms of CPU", used);
+	/* 32 a tick, and a few ticks. */
+	cr_assert_lt(stats(&h).accept_failed, 32 * (WAIT_MS / 1000));
+	cr_assert_eq(stats(&h).accepted, taken);
+	while (n > 0)
+		close(filled[--n]);
+	UNTIL(stats(&h).accepted == taken + 1);
+	expect_service(&h);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	raw_close(&waits);
+	raw_close(&old);
 	host_fini(&h);
 }
 
