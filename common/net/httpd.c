@@ -380,8 +380,12 @@ take_connections(struct httpd *h)
 {
 	for (int i = 0; i < EVENTS; i++) {
 		unsigned bucket;
-		int fd = httproom_accept(&h->room, h->listener, &bucket);
+		int fd;
 
+		/* Of those who came in this turn some may have gone. */
+		if (i > 0 && h->n_conns >= h->max_connections)
+			return;
+		fd = httproom_accept(&h->room, h->listener, &bucket);
 		if (fd >= 0)
 			conn_new(h, fd, bucket);
 		else if (fd == HTTPROOM_NOBODY)
