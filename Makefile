@@ -186,13 +186,17 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/replay.o $(FUZZ_LIB)
 .PHONY: fuzz fuzz-cover
 S ?= 20
 FUZZ_NAMES := $(if $(T),$(T),$(FUZZ:fuzz/fuzz_%.c=%))
-fuzz: ## fuzz every target for S seconds (T=name for one); a table at the end
+.PHONY: fuzz-names
+fuzz-names:
+	@for t in $(FUZZ_NAMES); do [ -f "fuzz/fuzz_$$t.c" ] || \
+	    { echo "no target $$t; there are:" $(FUZZ:fuzz/fuzz_%.c=%) >&2; exit 2; }; done
+fuzz: fuzz-names ## fuzz every target for S seconds (T=name for one); a table at the end
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
 	@fuzz/run.sh $(S) $(FUZZ_NAMES)
 
 .PHONY: fuzz-afl
-fuzz-afl: ## the same under AFL++ (from make deps-fuzz)
+fuzz-afl: fuzz-names ## the same under AFL++ (from make deps-fuzz)
 	@command -v afl-clang-fast >/dev/null || \
 	    { echo "no afl-clang-fast here: make deps-fuzz" >&2; exit 2; }
 	@AFL_QUIET=1 AFL_DONT_OPTIMIZE=1 $(MAKE) --no-print-directory -s -j2 \
@@ -205,6 +209,7 @@ $(B)/afl_%: $(B)/fuzz/fuzz_%.o $(B)/fuzz/afl.o $(FUZZ_LIB)
 # linked in front of the archives.
 .PHONY: fuzz-proof
 fuzz-proof: ## do the fuzzers find bugs put in on purpose? (N=n for one)
+	@fuzz/proof.sh list $(N) >/dev/null
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $$(fuzz/proof.sh targets $(N) | sed 's,^,build/fuzz/fuzzer_,')
 	@fuzz/proof.sh run $(N)
@@ -215,7 +220,7 @@ build/plant/$(N)/fuzzer: $(PLANT_IN) $(B)/fuzz/fuzz_$(T).o \
 	    -o $@ $^ $(LDLIBS)
 
 .PHONY: fuzz-min
-fuzz-min: ## corpora: take what is new in, leave what is not needed out
+fuzz-min: fuzz-names ## corpora: take what is new in, leave what is not needed out
 	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/fuzz SAN=1 \
 	    FUZZING=1 $(FUZZ_NAMES:%=build/fuzz/fuzzer_%)
 	@fuzz/min.sh $(FUZZ_NAMES)

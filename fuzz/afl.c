@@ -15,6 +15,8 @@
 #define INPUTS_A_PROCESS 10000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* What a target makes once, so that no input is the first: it may have none. */
+__attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* What AFL++'s compiler puts in for these names uses extensions. */
 #pragma clang diagnostic ignored "-Wpedantic"
@@ -41,6 +43,8 @@ main(int argc, char **argv)
 {
 	const uint8_t *data;
 
+	if (LLVMFuzzerInitialize != NULL)
+		(void)LLVMFuzzerInitialize(&argc, &argv);
 	for (int i = 1; i < argc; i++) {
 		struct buf b = { 0 };
 
@@ -55,6 +59,7 @@ main(int argc, char **argv)
 	}
 	if (argc > 1)
 		return 0;
+	run((const uint8_t *)"", 1); /* what libraries do once */
 	__AFL_INIT();
 	data = __AFL_FUZZ_TESTCASE_BUF;
 	while (__AFL_LOOP(INPUTS_A_PROCESS))

@@ -18,7 +18,7 @@ command -v afl-fuzz >/dev/null ||
 # is free for us are good enough: the sanitizers end a broken run by a signal,
 # which AFL++ sees without a core.
 export AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_SKIP_CPUFREQ=1 \
-    AFL_NO_AFFINITY=1 AFL_NO_UI=1 AFL_NO_COLOR=1 AFL_FAST_CAL=1 \
+    AFL_NO_AFFINITY=1 AFL_NO_UI=1 AFL_FAST_CAL=1 \
     AFL_FORKSRV_INIT_TMOUT=60000
 # Leaks are libFuzzer's to find: AFL++ asks for them at a process's end alone.
 sanitizers=abort_on_error=1:symbolize=0:detect_leaks=0:allocator_may_return_null=1
@@ -69,7 +69,7 @@ for t; do
 	fi
 	if [ $word != clean ]; then
 		rc=1
-		tail -30 "$log" >&2
+		sed 's/\x1b\[[0-9;]*[a-zA-Z]//g' "$log" | tail -30 >&2
 		printf 'fuzz-afl: %s: again: %s FILE, FILE of %s\n' \
 		    "$t" "$bin" "$found" >&2
 	fi

@@ -33,6 +33,7 @@
 /* A frame that claims to be longer than this is not filled up. */
 #define FILL_MAX 4096u
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum way {
@@ -727,6 +728,17 @@ begin(uint8_t mode, struct session *pair[static 2])
 	r.rx_frames = r.tx_frames = r.opened;
 	r.step = r.opened ? S_OPEN : r.dialling ? S_PROVE : S_EVIDENCE;
 	return r;
+}
+
+/* The handshakes are made once a process: before the first input. */
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	for (uint8_t mode = 0; mode < 8; mode++)
+		(void)LLVMFuzzerTestOneInput(&mode, 1);
+	return 0;
 }
 
 int

@@ -65,6 +65,10 @@ chosen() { # one line a bug
 	printf '%s' "$bugs" | grep . | grep "^${1:-[0-9]*}|"
 }
 
+if [ -n "${2:-}" ] && [ -z "$(chosen "$2")" ]; then
+	echo "fuzz-proof: there is no bug $2; $0 list has them" >&2
+	exit 2
+fi
 case ${1:-} in
 list) chosen "${2:-}" ;;
 targets) chosen "${2:-}" | cut -d'|' -f4 | sort -u ;;

@@ -405,20 +405,32 @@ shake_item(struct row *r, unsigned type, struct bytes in)
 	say_hex(r, "body ", in);
 }
 
+/* channel_transport: its enums way and act. */
 static void
 transport_item(struct row *r, unsigned what, struct bytes in)
 {
 	static const char *const way[] = { "as it is", "twice", "lost",
 		"a bit flipped", "another counter or key", "in pieces",
-		"not sealed", "way 7" };
+		"not sealed", "instead of it our own last frame" };
+	static const char *const act[] = { "asks", "renews", "replies",
+		"replies with a reason", "proves", "has checked", "refuses",
+		"lets time pass", "has consumed", "feeds nothing",
+		"sends too much", "is sent much" };
+	unsigned type = what % 16;
 
 	if (what >= 128) {
-		say(r, "our owner: act %u", what - 128);
-		say_hex(r, "", in);
+		say(r, "our owner %s",
+		    act[what % (sizeof act / sizeof act[0])]);
+		if (in.len > 0)
+			say_hex(r, "", in);
 		return;
 	}
 	say(r, "%s:", way[what >> 4]);
-	say_content(r, what % 16, in);
+	if ((type == M_EVIDENCE || type == M_RENEWAL) && in.len == 1)
+		say(r, "%s made by the target, binding %u", message_text[type],
+		    in.p[0]);
+	else
+		say_content(r, type, in);
 }
 
 static void
@@ -445,6 +457,39 @@ one_message(json_t *rows, struct rd *in, unsigned which)
 	return add(rows, &r, 1, "MESSAGE", len);
 }
 
+/* What the first byte chooses. */
+static enum err
+mode_row(json_t *rows, const char *target, unsigned mode)
+{
+	static const char *const wear[] = { "3 frames", "8 frames", "its time",
+		"its time" };
+	struct row r = { .e = ERR_OK };
+	bool dials = (mode & 1) != 0;
+
+	if (strcmp(target, "channel_server") == 0) {
+		if (!dials)
+			say(&r, "a stranger's stream%s",
+			    (mode & 4) != 0 ? ", a cookie is demanded" : "");
+		else
+			say(&r, "a peer that can do Noise; its evidence %s",
+			    (mode & 2) != 0 ? "is accepted" : "is not");
+	} else if (strcmp(target, "channel_shake") == 0) {
+		say(&r, "we %s, who dials is %s, %s%s",
+		    dials ? "dial" : "answer",
+		    (mode & 4) != 0 ? "a KMS node" : "an app",
+		    (mode & 2) != 0 ? "a stranger's stream"
+				    : "a peer that can do Noise",
+		    (mode & 8) != 0 ? ", a cookie is demanded" : "");
+	} else {
+		say(&r, "we %s, who dials is %s, %s, a key lasts %s",
+		    dials ? "dial" : "answer",
+		    (mode & 2) != 0 ? "a KMS node" : "an app",
+		    (mode & 4) != 0 ? "open" : "behind Noise",
+		    wear[mode >> 3 & 3]);
+	}
+	return add(rows, &r, 0, "INPUT", 1);
+}
+
 enum err
 wiredump_fuzz(json_t *rows, const char *target, struct bytes in)
 {
@@ -452,9 +497,13 @@ wiredump_fuzz(json_t *rows, const char *target, struct bytes in)
 	unsigned mode = rd_u8(&rd);
 	bool server = strcmp(target, "channel_server") == 0;
 	bool shake = strcmp(target, "channel_shake") == 0;
+	bool transport = strcmp(target, "channel_transport") == 0;
+	enum err e = ERR_OK;
 
-	if (rd.left == 0)
-		return ERR_OK;
+	if (in.len > 0 && (server || shake || transport))
+		e = mode_row(rows, target, mode);
+	if (e != ERR_OK || rd.left == 0)
+		return e;
 	/* Strangers: the bytes as they come. */
 	if ((server && (mode & 1) == 0) || (shake && (mode & 2) != 0))
 		return wiredump_stream(
@@ -463,7 +512,7 @@ wiredump_fuzz(json_t *rows, const char *target, struct bytes in)
 		return list(rows, &rd, 1, server_item, "MESSAGE");
 	if (shake)
 		return list(rows, &rd, 1, shake_item, "FRAME");
-	if (strcmp(target, "channel_transport") == 0)
+	if (transport)
 		return list(rows, &rd, 1, transport_item, "MESSAGE");
 	if (strcmp(target, "msg") == 0)
 		return one_message(rows, &rd, mode);

@@ -3,7 +3,8 @@
  *
  * Each function appends objects to the array `rows`:
  *   at      offset of the frame
- *   frame   HELLO, RETRY, ANSWER, FINISH, DATA, or of messages: MESSAGE
+ *   frame   HELLO, RETRY, ANSWER, FINISH, DATA; of a fuzz target's input
+ *           INPUT (its first byte), MESSAGE
  *   length  of its body
  *   what    text: its fields, its message if it could be opened, and behind
  *           a '!' whatever is wrong

@@ -518,24 +518,18 @@ Test(ctl_wire, fuzz_inputs)
 	    "0807",
 	    ERR_OK);
 
-	cr_assert_eq(json_array_size(rows), 5);
-	cr_assert_str_eq(what(rows, 0), "REQUEST Request { id: 5 }");
-	cr_assert_str_eq(what(rows, 1), "REKEY");
-	cr_assert(strstr(what(rows, 2), "once more") != NULL);
-	cr_assert(bad(rows, 3));
-	cr_assert_str_eq(what(rows, 4), "REQUEST Request { id: 7 }");
+	cr_assert_eq(json_array_size(rows), 6);
+	cr_assert_str_eq(what(rows, 0),
+	    "a peer that can do Noise; its evidence is accepted");
+	cr_assert_str_eq(what(rows, 1), "REQUEST Request { id: 5 }");
+	cr_assert_str_eq(what(rows, 2), "REKEY");
+	cr_assert(strstr(what(rows, 3), "once more") != NULL);
+	cr_assert(bad(rows, 4));
+	cr_assert_str_eq(what(rows, 5), "REQUEST Request { id: 7 }");
 	json_decref(rows);
 	rows = fuzz("channel_server", "00444b0105", ERR_MALFORMED);
-	cr_assert_eq(json_array_size(rows), 1);
-	json_decref(rows);
-	rows = fuzz("channel_transport",
-	    "04130002"
-	    "0805"
-	    "810001"
-	    "00",
-	    ERR_OK);
-	cr_assert_str_eq(what(rows, 0), "twice: REQUEST Request { id: 5 }");
-	cr_assert_str_eq(what(rows, 1), "our owner: act 1 00");
+	cr_assert_eq(json_array_size(rows), 2);
+	cr_assert_str_eq(what(rows, 0), "a stranger's stream");
 	json_decref(rows);
 	rows = fuzz("channel_server", "0303", ERR_MALFORMED);
 	json_decref(rows);
@@ -543,7 +537,42 @@ Test(ctl_wire, fuzz_inputs)
 	cr_assert_str_eq(what(rows, 0), "Request { id: 5 }");
 	json_decref(rows);
 	json_decref(fuzz("quote", "0000", ERR_NOTFOUND));
-	json_decref(fuzz("channel_server", "", ERR_OK));
+	rows = fuzz("channel_server", "", ERR_OK);
+	cr_assert_eq(json_array_size(rows), 0);
+	json_decref(rows);
+	rows = fuzz("channel_shake", "0d", ERR_OK);
+	cr_assert_str_eq(what(rows, 0),
+	    "we dial, who dials is a KMS node, "
+	    "a peer that can do Noise, a cookie is demanded");
+	json_decref(rows);
+}
+
+/* An owner's act is a number modulo how many there are. */
+Test(ctl_wire, fuzz_transport)
+{
+	json_t *rows = fuzz("channel_transport",
+	    "04"
+	    "130002"
+	    "0805"
+	    "850001"
+	    "00"
+	    "810000"
+	    "ff0000"
+	    "010001"
+	    "02"
+	    "730000",
+	    ERR_OK);
+
+	cr_assert_str_eq(what(rows, 0),
+	    "we answer, who dials is an app, open, a key lasts 3 frames");
+	cr_assert_str_eq(what(rows, 1), "twice: REQUEST Request { id: 5 }");
+	cr_assert_str_eq(what(rows, 2), "our owner renews 00");
+	cr_assert_str_eq(what(rows, 3), "our owner feeds nothing");
+	cr_assert_str_eq(what(rows, 4), "our owner replies with a reason");
+	cr_assert_str_eq(
+	    what(rows, 5), "as it is: EVIDENCE made by the target, binding 2");
+	cr_assert(strstr(what(rows, 6), "our own last frame") != NULL);
+	json_decref(rows);
 }
 
 /* ---- captures ---- */
