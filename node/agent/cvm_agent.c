@@ -217,6 +217,5 @@ main(int argc, char **argv)
 	if (check)
 		return print_config(&config);
 	log_set_level(config.log_level);
-	(void)signal(SIGPIPE, SIG_IGN);
 	return run(&config);
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,9 @@ limits(const struct harden_options *o, char *why)
 	if (o->descriptors != 0)
 		raise_limit(RLIMIT_NOFILE, o->descriptors);
 	(void)umask(077);
+	/* Who hangs up ends a write of ours, never the process. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return failed(why, "SIGPIPE");
 	return ERR_OK;
 }
 

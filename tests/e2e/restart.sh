@@ -22,6 +22,8 @@ confined() { # NAME PID
 		tr '\t' ' ' <"/proc/$2/status" | grep -qx "$want" ||
 		    die "$1 ($2) lacks $want"
 	done
+	ignored=$(sed -n 's/^SigIgn:[[:space:]]*/0x/p' "/proc/$2/status")
+	[ $((ignored & 0x1000)) -ne 0 ] || die "$1 dies of SIGPIPE"
 	grep -qE '^Max core file size +0 +0' "/proc/$2/limits" ||
 	    die "$1 can dump core"
 }

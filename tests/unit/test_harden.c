@@ -379,6 +379,24 @@ Test(harden, nothing_is_left_over)
 	(void)close(fd);
 }
 
+static int
+writes_to_nobody(void)
+{
+	int fd[2];
+
+	EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+	(void)close(fd[1]);
+	EXPECT(write(fd[0], "x", 1) == -1 && errno == EPIPE);
+	return 0;
+}
+
+Test(harden, who_hangs_up_ends_a_write)
+{
+	/* As it may be where the test was started. */
+	(void)signal(SIGPIPE, SIG_DFL);
+	cr_assert_eq(in_process(writes_to_nobody, HARDEN_ENFORCE, inside), 0);
+}
+
 /* Those of systemd stay, and no other. */
 Test(harden, systemds_descriptors_stay)
 {
