@@ -79,9 +79,12 @@ $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(CC) -D_GNU_SOURCE -I$(B)/gen -std=gnu11 $(OPT) -fPIE -c $< -o $@
 
+# Coverage knows a static function by its file's name, of which there may be
+# two: it is given the path.
 $(B)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(COVER),-Xclang -main-file-name -Xclang $<) \
+	    -MMD -MP -c $< -o $@
 
 # What a sanitizer is told of libraries: tests/checks/tsan.c.
 ifeq ($(SAN),thread)
@@ -233,6 +236,20 @@ fuzz-cover: ## HTML: what the corpora cover (UNIT=1: with the unit tests)
 $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)
+
+# The tests that include a header of the folders; T=all: every one.
+FOLDERS ?= common/wire common/attest common/eth node/channel kms/gate kms/keys
+empty :=
+space := $(empty) $(empty)
+UNITS = $(if $(filter all,$(T)),$(TESTS:tests/unit/test_%.c=%),$(if $(T),$(T),\
+    $(shell grep -lE '"($(subst $(space),|,$(strip $(FOLDERS))))/' $(TESTS) | \
+    sed 's,.*/test_,,; s/\.c$$//')))
+TARGETS ?= $(FUZZ:fuzz/fuzz_%.c=%)
+.PHONY: coverage
+coverage: ## corpora and unit tests together: 90 % of FOLDERS? (T, TARGETS: some)
+	@$(MAKE) --no-print-directory -s -j2 CC=clang B=build/cover COVER=1 \
+	    $(TARGETS:%=build/cover/fuzz/fuzz_%) $(UNITS:%=build/cover/tests/unit/test_%)
+	@TARGETS="$(TARGETS)" UNITS="$(UNITS)" tests/coverage.sh build/cover $(FOLDERS)
 
 .PHONY: test check check-asan test-bins forge-build demo demo-rotate lint bench
 test-bins: all $(TEST_BINS) $(FUZZ_BINS) $(B)/kmsd-disclose $(B)/chaos \
