@@ -237,13 +237,10 @@ $(B)/fuzzer_%: $(B)/fuzz/fuzz_%.o $(FUZZ_LIB)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) \
 	    $(filter %.a,$^) $(LDLIBS)
 
-# The tests that include a header of the folders; T=all: every one.
+# T=all: every unit test, not only those of the folders.
 FOLDERS ?= common/wire common/attest common/eth node/channel kms/gate kms/keys
-empty :=
-space := $(empty) $(empty)
 UNITS = $(if $(filter all,$(T)),$(TESTS:tests/unit/test_%.c=%),$(if $(T),$(T),\
-    $(shell grep -lE '"($(subst $(space),|,$(strip $(FOLDERS))))/' $(TESTS) | \
-    sed 's,.*/test_,,; s/\.c$$//')))
+    $(shell tests/coverage.sh --units $(FOLDERS))))
 TARGETS ?= $(FUZZ:fuzz/fuzz_%.c=%)
 .PHONY: coverage
 coverage: ## corpora and unit tests together: 90 % of FOLDERS? (T, TARGETS: some)

@@ -2,7 +2,8 @@
 # What corpora and unit tests together reach of some folders: one table, and
 # what is not as tests/uncovered.txt says.  `make coverage` builds first.
 #
-# usage: tests/coverage.sh DIR FOLDER...
+# usage: tests/coverage.sh --units FOLDER...    the unit tests that use them
+#        tests/coverage.sh DIR FOLDER...
 #   DIR      built with clang and COVER=1: the objects of the folders, and the
 #            programs under fuzz and tests/unit that are to be run
 #
@@ -16,8 +17,18 @@
 # true (tests/coverage.py).
 set -eu
 cd "$(dirname "$0")/.."
-out=$1/coverage
 
+if [ "$1" = --units ]; then # by their headers, or what of tests/lib does
+	shift
+	folders=$(IFS='|' && echo "$*")
+	libs=$(grep -lE "\"($folders)/" tests/lib/*.[ch] |
+	    sed -E 's,.*/(.*)\.[ch]$,\1,' | sort -u | paste -sd'|')
+	grep -lE "\"(($folders)/|tests/lib/($libs)\.h)" tests/unit/test_*.c |
+	    sed -E 's,.*/test_(.*)\.c$,\1,'
+	exit 0
+fi
+
+out=$1/coverage
 if [ "$2" = --one ]; then # one program: NAME COMMAND [CORPUS]
 	name=$3 bin=$4 corpus=${5:-}
 	keep=$out/$name.profdata
