@@ -15,30 +15,14 @@ enum wire { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
 static enum wire
 wire_of(const ProtobufCFieldDescriptor *f)
 {
-	switch (f->type) {
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_BYTES:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return LENGTH;
+	switch ((int)f->type) {
 	case PROTOBUF_C_TYPE_BOOL:
 	case PROTOBUF_C_TYPE_UINT32:
 	case PROTOBUF_C_TYPE_UINT64:
 		return VARINT;
-	case PROTOBUF_C_TYPE_INT32:
-	case PROTOBUF_C_TYPE_SINT32:
-	case PROTOBUF_C_TYPE_SFIXED32:
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_FIXED32:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_FLOAT:
-	case PROTOBUF_C_TYPE_DOUBLE:
-	case PROTOBUF_C_TYPE_ENUM:
-		break;
+	default: /* those that no message here has end in an assertion */
+		return LENGTH;
 	}
-	assert(false); /* a type that no message here has */
-	return VARINT;
 }
 
 /* ---- reading ---- */
@@ -52,14 +36,14 @@ get_varint(uint64_t *out, struct bytes *in)
 {
 	uint64_t v = 0;
 
-	for (unsigned shift = 0; shift < 70; shift += 7) {
+	for (unsigned shift = 0;; shift += 7) {
 		uint8_t b;
 
 		if (in->len == 0)
 			return ERR_MALFORMED;
 		b = *in->p++;
 		in->len--;
-		/* The tenth byte has one bit left. */
+		/* The tenth byte has one bit left, and is the last. */
 		if (shift == 63 && b > 1)
 			return ERR_MALFORMED;
 		v |= (uint64_t)(b & 0x7f) << shift;
@@ -68,7 +52,6 @@ get_varint(uint64_t *out, struct bytes *in)
 			return ERR_OK;
 		}
 	}
-	return ERR_MALFORMED;
 }
 
 static enum err
