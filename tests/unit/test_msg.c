@@ -51,6 +51,34 @@ join_of(const char *slot, size_t incarnation, size_t signature)
 	return round_trip(&m);
 }
 
+static enum err
+join_wants(size_t n)
+{
+	static uint64_t want[300];
+	Devproof__Kms__V1__Join join;
+	KmsRequest m = DEVPROOF__KMS__V1__REQUEST__INIT;
+	char slot[] = "kms1";
+
+	devproof__kms__v1__join__init(&join);
+	join.slot = slot;
+	join.incarnation = msg_bytes(bytes, 32);
+	join.signature = msg_bytes(bytes, 64);
+	join.want = want;
+	join.n_want = n;
+	m.body_case = DEVPROOF__KMS__V1__REQUEST__BODY_JOIN;
+	m.join = &join;
+	return round_trip(&m);
+}
+
+/* There are 256 epochs, and one that begins. */
+Test(msg, join_wants)
+{
+	cr_assert_eq(join_wants(258), ERR_MALFORMED);
+	cr_assert_eq(join_wants(300), ERR_MALFORMED);
+	cr_assert_eq(join_wants(257), ERR_OK);
+	cr_assert_eq(join_wants(0), ERR_OK);
+}
+
 /* Members of fixed size have that size, names are bounded. */
 Test(msg, sizes)
 {
@@ -207,6 +235,20 @@ Test(msg, errors)
 		{ REASON_EVICTED, ERR_AGAIN },
 		{ REASON_NOT_MEMBER, ERR_AGAIN },
 		{ REASON_UNKNOWN_OUTCOME, ERR_AGAIN },
+		{ REASON_BUSY, ERR_AGAIN },
+		{ REASON_RATE, ERR_AGAIN },
+		{ REASON_ROOT_MISMATCH, ERR_AGAIN },
+		{ REASON_CHAIN_UNREACHABLE, ERR_AGAIN },
+		{ REASON_CHAIN_DISAGREE, ERR_AGAIN },
+		{ REASON_CHAIN_BACKWARDS, ERR_AGAIN },
+		{ REASON_CHAIN_WRONG, ERR_AGAIN },
+		{ REASON_CHAIN_ANSWER, ERR_AGAIN },
+		{ REASON_CHAIN_PROOF, ERR_AGAIN },
+		{ REASON_CHAIN_CODE, ERR_AGAIN },
+		{ REASON_CHAIN_LEASE, ERR_AGAIN },
+		{ REASON_INTERNAL, ERR_AGAIN },
+		{ REASON_CONTRACT_APP_UNKNOWN, ERR_DENIED },
+		{ REASON_QUOTE_MALFORMED, ERR_DENIED },
 	};
 
 	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
@@ -300,105 +342,6 @@ Test(msg, peer_batch)
 	cr_assert_eq(batch_of(0, 0), ERR_OK);
 	cr_assert_eq(batch_of(LIMIT_LINK_BATCH, 1), ERR_OK);
 	cr_assert_eq(batch_of(2, LIMIT_LINK_PART - 16), ERR_OK);
-}
-
-/* A release as it should be, of `n` epochs; `bend` changes one thing. */
-static enum err
-release_of(size_t n, void (*bend)(Devproof__Kms__V1__AppKeys *k))
-{
-	static Devproof__Kms__V1__EpochPublic ep[300], *list[300];
-	static ProtobufCBinaryData signer[300];
-	Devproof__Kms__V1__AppKeys k;
-	KmsReply r = DEVPROOF__KMS__V1__REPLY__INIT, *got = NULL;
-	struct buf b = { 0 };
-	enum err e;
-
-	devproof__kms__v1__app_keys__init(&k);
-	for (size_t i = 0; i < n; i++) {
-		devproof__kms__v1__epoch_public__init(&ep[i]);
-		ep[i].number = i;
-		ep[i].k256_pub = msg_bytes(bytes, 33);
-		ep[i].ca_spki_hash = msg_bytes(bytes, 32);
-		ep[i].certificate = msg_bytes(bytes, i == 0 ? 0 : 65);
-		list[i] = &ep[i];
-		signer[i] = msg_bytes(bytes, 20);
-	}
-	k.app_id = k.kms_contract = k.registry = msg_bytes(bytes, 20);
-	k.k256_key = k.disk_crypt_key = k.env_crypt_key = k.os_image_hash =
-	    k.block_hash = msg_bytes(bytes, 32);
-	k.k256_signature = msg_bytes(bytes, 65);
-	k.epochs = list;
-	k.n_epochs = n;
-	k.anchor_signers = signer;
-	k.n_anchor_signers = n;
-	if (bend != NULL)
-		bend(&k);
-	r.body_case = DEVPROOF__KMS__V1__REPLY__BODY_APP_KEYS;
-	r.app_keys = &k;
-	cr_assert_eq(msg_reply_pack(&b, &r), ERR_OK);
-	e = msg_reply_parse(&got, buf_view(&b));
-	msg_reply_free(got);
-	buf_wipe(&b);
-	return e;
-}
-
-static void
-no_registry(Devproof__Kms__V1__AppKeys *k)
-{
-	k->registry.len = 0;
-}
-
-static void
-short_registry(Devproof__Kms__V1__AppKeys *k)
-{
-	k->registry.len = 19;
-}
-
-static void
-short_signer(Devproof__Kms__V1__AppKeys *k)
-{
-	k->anchor_signers[k->n_anchor_signers - 1].len = 21;
-}
-
-static void
-no_signers(Devproof__Kms__V1__AppKeys *k)
-{
-	k->n_anchor_signers = 0;
-}
-
-static void
-strange_mode(Devproof__Kms__V1__AppKeys *k)
-{
-	k->epochs[k->n_epochs - 1]->mode = 2;
-}
-
-static void
-short_hash(Devproof__Kms__V1__AppKeys *k)
-{
-	k->epochs[k->n_epochs - 1]->ca_spki_hash.len = 31;
-}
-
-static void
-short_certificate(Devproof__Kms__V1__AppKeys *k)
-{
-	k->epochs[k->n_epochs - 1]->certificate.len = 64;
-}
-
-/* A release's registry, signers and records have their sizes, or are not
- * there; and there are not more of them than epochs. */
-Test(msg, releases)
-{
-	cr_assert_eq(release_of(2, short_registry), ERR_MALFORMED);
-	cr_assert_eq(release_of(2, short_signer), ERR_MALFORMED);
-	cr_assert_eq(release_of(2, strange_mode), ERR_MALFORMED);
-	cr_assert_eq(release_of(2, short_hash), ERR_MALFORMED);
-	cr_assert_eq(release_of(2, short_certificate), ERR_MALFORMED);
-	cr_assert_eq(release_of(257, NULL), ERR_MALFORMED);
-	cr_assert_eq(release_of(257, no_signers), ERR_MALFORMED);
-	cr_assert_eq(release_of(256, NULL), ERR_OK);
-	cr_assert_eq(release_of(2, NULL), ERR_OK);
-	cr_assert_eq(release_of(1, no_registry), ERR_OK);
-	cr_assert_eq(release_of(1, no_signers), ERR_OK);
 }
 
 /* A request for the meta data, and `n` fields that no version knows. */

@@ -6,10 +6,12 @@
 #include "common/base/hex.h"
 #include "common/wire/guest_v0.pb-c.h"
 #include "common/wire/guest_v1.pb-c.h"
+#include "common/wire/kms.pb-c.h"
 #include "common/wire/pbjson.h"
 
 #define V0(name) (&devproof__guest__v0__##name##__descriptor)
 #define V1(name) (&devproof__guest__v1__##name##__descriptor)
+#define K(name) (&devproof__kms__v1__##name##__descriptor)
 
 static struct buf
 from_hex(const char *hex)
@@ -259,4 +261,117 @@ Test(pbjson, against_protobuf_c)
 	}
 	buf_fini(&packed);
 	buf_fini(&written);
+}
+
+/* Repeated numbers come one by one, in a span, or both. */
+Test(pbjson, packed)
+{
+	struct buf in = { 0 };
+	json_t *out = NULL;
+
+	not_read(K(join), "22020180", ERR_MALFORMED); /* cut within */
+	not_read(K(join), "2202018001", ERR_MALFORMED); /* nor goes on */
+	not_read(K(join), "220affffffffffffffffff02", ERR_MALFORMED);
+	not_read(K(join), "220affffffffffffffffff01", ERR_MALFORMED);
+	not_read(K(join), "250000000021", ERR_MALFORMED); /* as fixed ones */
+	not_read(K(get_app_keys), "0a0105", ERR_MALFORMED); /* not repeated */
+	reads(K(join), "20012203028201200422002203050607",
+	    "{\"want\":[1,2,130,4,5,6,7]}");
+
+	/* A byte each here, and a value each there. */
+	cr_assert_eq(buf_append(&in, "\x22\x90\x4e", 3, SIZE_MAX), ERR_OK);
+	for (unsigned i = 0; i < PBJSON_VALUES_MAX; i++)
+		cr_assert_eq(buf_append(&in, "", 1, SIZE_MAX), ERR_OK);
+	cr_assert_eq(pbjson_read(&out, K(join), buf_view(&in)), ERR_OK);
+	cr_assert_eq(
+	    json_array_size(json_object_get(out, "want")), PBJSON_VALUES_MAX);
+	json_decref(out);
+	out = NULL;
+	cr_assert_eq(buf_append(&in, "\x20", 2, SIZE_MAX), ERR_OK);
+	cr_assert_eq(pbjson_read(&out, K(join), buf_view(&in)), ERR_LIMIT);
+	cr_assert_null(out);
+	buf_fini(&in);
+}
+
+/* Numbers of 32 bits are cut when read, as protobuf says, and refused when
+ * written: nobody meant another number. */
+Test(pbjson, numbers_of_32_bits)
+{
+	static const char *const bad[] = { "{\"state\":4294967296}",
+		"{\"state\":9223372036854775807}", "{\"state\":-1}",
+		"{\"state\":-4294967295}", "{\"state\":\"1\"}" };
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		cr_assert_eq(write_text(&out, K(epoch_public), bad[i]),
+		    ERR_MALFORMED, "%s", bad[i]);
+	cr_assert_eq(out.len, 0);
+	not_read(K(epoch_public), "2d01000000", ERR_MALFORMED);
+	writes(K(epoch_public), "{\"state\":4294967295}", "28ffffffff0f");
+	reads(K(epoch_public), "28ffffffff0f", "{\"state\":4294967295}");
+	reads(K(epoch_public), "288180808010", "{\"state\":1}");
+	reads(K(epoch_public), "28ffffffffffffffffff01",
+	    "{\"state\":4294967295}");
+}
+
+/* A message that comes in parts is one message. */
+Test(pbjson, parts)
+{
+	reads(K(request), "3a030a01613a041202abcd3a030a0162",
+	    "{\"peer_hello\":{\"slot\":\"b\",\"incarnation\":\"abcd\"}}");
+	not_read(K(request), "3a030a01613a020a02", ERR_MALFORMED);
+	not_read(K(request), "3a030a01613a020801", ERR_MALFORMED);
+}
+
+/* A message within itself. */
+static const ProtobufCMessageDescriptor nest;
+static const ProtobufCFieldDescriptor nest_fields[] = {
+	{ .name = "in",
+	    .id = 1,
+	    .label = PROTOBUF_C_LABEL_NONE,
+	    .type = PROTOBUF_C_TYPE_MESSAGE,
+	    .descriptor = &nest },
+};
+static const ProtobufCIntRange nest_ranges[] = { { 1, 0 }, { 0, 1 } };
+static const ProtobufCMessageDescriptor nest = {
+	.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+	.name = "nest",
+	.n_fields = 1,
+	.fields = nest_fields,
+	.n_field_ranges = 1,
+	.field_ranges = nest_ranges,
+};
+
+/* Nobody's message has more levels than we have stack for. */
+Test(pbjson, depth)
+{
+	uint8_t wire[2 * 40];
+	json_t *v = json_object(), *back = NULL;
+	struct buf out = { 0 };
+
+	for (unsigned depth = 1; depth <= 40; depth++) {
+		enum err want = depth <= PBJSON_DEPTH_MAX ? ERR_OK : ERR_LIMIT;
+		size_t len = 2 * (size_t)(depth - 1);
+
+		for (size_t i = 0; i < len; i += 2) {
+			wire[i] = 1 << 3 | 2;
+			wire[i + 1] = (uint8_t)(len - i - 2);
+		}
+		out.len = 0;
+		cr_assert_eq(pbjson_write(&out, &nest, v), want, "%u", depth);
+		cr_assert_eq(out.len, want == ERR_OK ? len : 0);
+		cr_assert_eq(
+		    pbjson_read(&back, &nest, (struct bytes){ wire, len }),
+		    want, "%u", depth);
+		if (want == ERR_OK) {
+			cr_assert(json_equal(v, back));
+			cr_assert_arr_eq(out.p, wire, len);
+			json_decref(back);
+			back = NULL;
+		}
+		cr_assert_null(back);
+		v = json_pack("{s:o}", "in", v);
+	}
+	json_decref(v);
+	buf_fini(&out);
 }
