@@ -43,7 +43,7 @@ bool rpc_failed_in_evm(const struct rpc_reply *r);
  * without leading zeros, data with two digits per byte.
  * ERR_MALFORMED for everything else, ERR_LIMIT for more than fits. */
 enum err rpc_quantity(uint64_t *out, const json_t *v);
-/* As a big-endian word. */
+/* As a big-endian word.  `out` of these two may be written on failure. */
 enum err rpc_quantity256(uint8_t out[static 32], const json_t *v);
 enum err rpc_fixed(uint8_t *out, size_t len, const json_t *v);
 enum err rpc_data(struct buf *out, size_t max, const json_t *v);

@@ -93,10 +93,14 @@ Test(account, other_content_is_refused, .init = setup, .fini = teardown)
 /* Only a plain file is read. */
 Test(account, no_file, .init = setup, .fini = teardown)
 {
+	char below[300];
 	struct account a;
 
 	cr_assert_eq(account_load(&a, path), ERR_NOTFOUND);
 	cr_assert_eq(mkfifo(path, 0600), 0);
 	cr_assert_eq(account_load(&a, path), ERR_DENIED);
 	cr_assert_neq(account_load(&a, dir), ERR_OK);
+	/* One that cannot be looked for is not one that is not there. */
+	cr_assert_eq(file_join(below, sizeof below, path, "key"), ERR_OK);
+	cr_assert_eq(account_load(&a, below), ERR_IO);
 }

@@ -273,6 +273,10 @@ Test(mpt, leaves_that_cannot_be)
 	    34);
 	rlp_str(&in, "value", 5);
 	expect_malformed(close_list(), NULL);
+	open_list(); /* a list as the path */
+	rlp_list(&in, &(struct rlp){ .max = 0 });
+	rlp_str(&in, "value", 5);
+	expect_malformed(close_list(), NULL);
 	open_list(); /* one item, three items */
 	rlp_str(&in, "\x20", 1);
 	expect_malformed(close_list(), NULL);
@@ -350,6 +354,36 @@ Test(mpt, extensions_that_cannot_be)
 	rlp_str(&in, "\x00", 1);
 	rlp_str(&in, (uint8_t[32]){ 9 }, 32);
 	expect_malformed(close_list(), NULL);
+}
+
+/* Branches all the way down the key 0x000...: 64 of them have a nibble to go
+ * by, and a proof has no more nodes than a key can pass. */
+Test(mpt, no_deeper_than_the_key)
+{
+	struct buf node[MPT_DEPTH_MAX + 1];
+	struct bytes view[MPT_DEPTH_MAX + 1], v = { NULL, 0 };
+	static const uint8_t key[32];
+	uint8_t root[32];
+
+	for (size_t i = MPT_DEPTH_MAX + 1; i-- > 0;) {
+		open_list();
+		if (i < MPT_DEPTH_MAX)
+			put_hash(&node[i + 1]);
+		else
+			rlp_str(&in, (uint8_t[32]){ 9 }, 32);
+		rlp_str(&in, (uint8_t[32]){ 9 }, 32);
+		put_nothing(15);
+		node[i] = close_list();
+		view[i] = buf_view(&node[i]);
+	}
+	keccak256(root, node[0].p, node[0].len);
+	cr_assert_eq(mpt_get(&v, root, key, view, MPT_DEPTH_MAX + 1), ERR_AUTH);
+	cr_assert_eq(
+	    mpt_get(&v, root, key, view, MPT_DEPTH_MAX), ERR_MALFORMED);
+	cr_assert_eq(mpt_get(&v, root, key, view, MPT_DEPTH_MAX - 1), ERR_AUTH);
+	cr_assert_null(v.p);
+	for (size_t i = 0; i <= MPT_DEPTH_MAX; i++)
+		buf_fini(&node[i]);
 }
 
 /* A node of fewer than 32 bytes belongs into its parent, a larger one not. */

@@ -135,6 +135,39 @@ Test(rpc, quantities)
 	json_decref(j);
 }
 
+/* The same of 256 bits. */
+Test(rpc, quantities_of_256_bits)
+{
+	static const char *const bad[] = { "", "0x", "0x00", "0x01", "12",
+		"0xg", "0x1 " };
+	uint8_t v[32], want[32] = { 0 };
+	char digits[68] = "0x1";
+	json_t *j;
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		j = text(bad[i]);
+		cr_assert_eq(rpc_quantity256(v, j), ERR_MALFORMED, "%zu", i);
+		json_decref(j);
+	}
+	memset(digits + 3, '0', 64);
+	j = text(digits);
+	cr_assert_eq(rpc_quantity256(v, j), ERR_LIMIT);
+	json_decref(j);
+	digits[66] = '\0';
+	j = text(digits);
+	cr_assert_eq(rpc_quantity256(v, j), ERR_OK);
+	want[0] = 0x10;
+	cr_assert_arr_eq(v, want, 32);
+	json_decref(j);
+	j = text("0xabc");
+	cr_assert_eq(rpc_quantity256(v, j), ERR_OK);
+	want[0] = 0;
+	want[30] = 0x0a;
+	want[31] = 0xbc;
+	cr_assert_arr_eq(v, want, 32);
+	json_decref(j);
+}
+
 /* Data has two digits for each byte, and no more bytes than allowed. */
 Test(rpc, data)
 {

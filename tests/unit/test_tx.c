@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -180,6 +181,80 @@ Test(tx, fill_refusals, .init = setup, .fini = teardown)
 	cr_assert_eq(tx.nonce, 77);
 }
 
+/* One answer after the other is no answer, or the endpoint's refusal. */
+Test(tx, fill_other_answers, .init = setup, .fini = teardown)
+{
+	static const struct {
+		const char *method, *bad, *good;
+	} x[] = {
+		{ "eth_getBlockByNumber", "\"result\":null",
+		    "\"result\":{\"baseFeePerGas\":\"0x7\"}" },
+		{ "eth_getBlockByNumber", "\"result\":{\"number\":\"0x1\"}",
+		    "\"result\":{\"baseFeePerGas\":\"0x7\"}" },
+		{ "eth_getBlockByNumber",
+		    "\"result\":{\"baseFeePerGas\":\"0x10000000000000000\"}",
+		    "\"result\":{\"baseFeePerGas\":\"0x7\"}" },
+		{ "eth_getBlockByNumber",
+		    "\"error\":{\"code\":-32000,\"message\":\"no\"}",
+		    "\"result\":{\"baseFeePerGas\":\"0x7\"}" },
+		{ "eth_getTransactionCount", "\"result\":\"5\"",
+		    "\"result\":\"0x5\"" },
+		{ "eth_maxPriorityFeePerGas", "\"result\":[]",
+		    "\"result\":\"0x3\"" },
+		{ "eth_estimateGas", "\"result\":\"0x\"",
+		    "\"result\":\"0x5208\"" },
+		{ "eth_chainId", "\"result\":31337", "\"result\":\"0x7a69\"" },
+	};
+	struct tx tx = { .chain_id = 31337, .nonce = 77 };
+	struct refusal why;
+
+	for (size_t i = 0; i < sizeof x / sizeof x[0]; i++) {
+		why.code = REASON_NONE;
+		mock_canned(m, 0, x[i].method, x[i].bad);
+		cr_assert_eq(
+		    tx_fill(&tx, &c, from, &why), ERR_DENIED, "%s", x[i].bad);
+		cr_assert_eq(why.code, REASON_CHAIN_ANSWER, "%s", x[i].bad);
+		cr_assert_eq(tx.nonce, 77);
+		mock_canned(m, 0, x[i].method, x[i].good);
+	}
+	mock_mode(m, 0, MOCK_GARBAGE);
+	cr_assert_eq(tx_fill(&tx, &c, from, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_CHAIN_ANSWER);
+	mock_mode(m, 0, MOCK_FINE);
+	cr_assert_eq(tx_fill(&tx, &c, from, &why), ERR_OK);
+	cr_assert_eq(tx.nonce, 5);
+}
+
+/* Twice the base fee and the tip fit under the cap, each of them. */
+Test(tx, fees_over_the_cap, .init = setup, .fini = teardown)
+{
+	struct tx tx = { .chain_id = 31337 };
+
+	c.max_fee_cap = 13; /* the base fee is 7 */
+	cr_assert_eq(tx_fill(&tx, &c, from, NULL), ERR_DENIED);
+	mock_canned(m, 0, "eth_getBlockByNumber",
+	    "\"result\":{\"baseFeePerGas\":\"0xffffffffffffffff\"}");
+	c.max_fee_cap = UINT64_MAX;
+	cr_assert_eq(tx_fill(&tx, &c, from, NULL), ERR_DENIED);
+	mock_canned(m, 0, "eth_getBlockByNumber",
+	    "\"result\":{\"baseFeePerGas\":\"0x7fffffffffffffff\"}");
+	cr_assert_eq(tx_fill(&tx, &c, from, NULL), ERR_DENIED);
+	cr_assert_eq(tx.max_fee, 0);
+}
+
+/* What no endpoint would take is not sent, nor asked about. */
+Test(tx, too_large, .init = setup, .fini = teardown)
+{
+	static const uint8_t big[80 * 1024];
+	struct tx tx = { .chain_id = 31337, .data = { big, 64 * 1024 + 1 } };
+	uint8_t hash[32] = { 0 };
+
+	cr_assert_eq(tx_fill(&tx, &c, from, NULL), ERR_LIMIT);
+	cr_assert_eq(tx_send(&c, (struct bytes){ big, sizeof big }, hash, NULL),
+	    ERR_LIMIT);
+	cr_assert_eq(mock_count(m, 0, NULL), 0);
+}
+
 #define HASH01 \
 	"\"result\":\"0x0101010101010101010101010101010101010101010101010101" \
 	"010101010101\""
@@ -204,6 +279,12 @@ Test(tx, send, .init = setup, .fini = teardown)
 	mock_canned(m, 0, "eth_sendRawTransaction", HASH01);
 	hash[31] = 2;
 	cr_assert_eq(tx_send(&c, raw, hash, &why), ERR_DENIED);
+	hash[31] = 1;
+	mock_canned(m, 0, "eth_sendRawTransaction", "\"result\":\"0x01\"");
+	cr_assert_eq(tx_send(&c, raw, hash, &why), ERR_DENIED);
+	cr_assert_eq(why.code, REASON_CHAIN_ANSWER);
+	mock_canned(m, 0, "eth_sendRawTransaction", "\"result\":null");
+	cr_assert_eq(tx_send(&c, raw, hash, &why), ERR_DENIED);
 }
 
 /* The receipt is waited for, up to the deadline. */
@@ -224,4 +305,42 @@ Test(tx, wait, .init = setup, .fini = teardown)
 	/* A receipt of another transaction is none. */
 	hash[0] = 9;
 	cr_assert_eq(tx_wait(&r, &c, hash, 1000), ERR_TIMEOUT);
+}
+
+/* A receipt whose members are not all what they should be is waited on. */
+Test(tx, receipts_that_are_none, .init = setup, .fini = teardown)
+{
+	static const char one[] = "0x010101010101010101010101010101010101010101"
+				  "0101010101010101010101";
+	static const char *const good[5][2] = { { "transactionHash", one },
+		{ "status", "0x1" }, { "blockNumber", "0x10" },
+		{ "blockHash", one }, { "gasUsed", "0x5208" } };
+	static const struct {
+		unsigned which;
+		const char *value;
+	} bad[] = { { 0, "0x01" }, { 0, "" }, { 1, "0x2" }, { 1, "0x" },
+		{ 1, "1" }, { 2, "latest" }, { 2, "0x10000000000000000" },
+		{ 3, "0x0101" }, { 3, "none" }, { 4, "-1" }, { 4, "0x05208" } };
+	const size_t n_bad = sizeof bad / sizeof bad[0];
+	struct tx_receipt r = { .gas_used = 9 };
+	uint8_t hash[32];
+
+	memset(hash, 1, sizeof hash);
+	for (size_t i = 0; i <= n_bad; i++) {
+		char text[600] = "\"result\":{";
+		size_t len = strlen(text);
+
+		for (unsigned k = 0; k < 5; k++)
+			len += (size_t)snprintf(text + len, sizeof text - len,
+			    "\"%s\":\"%s\"%s", good[k][0],
+			    i < n_bad && bad[i].which == k ? bad[i].value
+							   : good[k][1],
+			    k < 4 ? "," : "}");
+		mock_canned(m, 0, "eth_getTransactionReceipt", text);
+		pauses = 100; /* no other comes meanwhile */
+		cr_assert_eq(tx_wait(&r, &c, hash, 0),
+		    i < n_bad ? ERR_TIMEOUT : ERR_OK, "%s", text);
+		cr_assert_eq(r.gas_used, i < n_bad ? 9 : 21000);
+	}
+	cr_assert(r.success);
 }
