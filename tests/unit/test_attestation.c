@@ -6,8 +6,10 @@
 #include <criterion/criterion.h>
 
 #include "common/attest/attestation.h"
+#include "common/attest/attestation_v1.h"
 #include "common/attest/osimage.h"
 #include "common/base/json.h"
+#include "common/base/limits.h"
 #include "common/crypto/hash.h"
 #include "tests/lib/facts.h"
 #include "tests/lib/guest.h"
@@ -135,6 +137,28 @@ Test(attestation, lengths)
 	cr_assert_eq(decode(s.p, s.len + 1, NULL), ERR_DENIED);
 	cr_assert_eq(decode(s.p, s.len, NULL), ERR_OK);
 	buf_fini(&s);
+}
+
+/* More than any evidence can be is not looked at, of either version. */
+Test(attestation, too_long)
+{
+	const size_t len = 2 * LIMIT_EVIDENCE + LIMIT_EVENT_LOG;
+	uint8_t *big = calloc(1, len), rd[64] = { 5 };
+	struct refusal why = { .code = REASON_NONE };
+	struct evidence ev = { .quote.len = 77 };
+
+	cr_assert_not_null(big);
+	cr_assert_eq(decode(big, len, &why), ERR_DENIED);
+	cr_assert_not_null(strstr(why.detail, "bytes"), "%s", why.detail);
+	big[0] = 0x83;
+	why.detail[0] = '\0';
+	cr_assert_eq(
+	    attestation_v1_decode(&ev, rd, (struct bytes){ big, len }, &why),
+	    ERR_DENIED);
+	cr_assert_not_null(strstr(why.detail, "bytes"), "%s", why.detail);
+	cr_assert_eq(ev.quote.len, 77);
+	cr_assert_eq(rd[0], 5);
+	free(big);
 }
 
 /* A flipped bit is refused unless it is in what is opaque here (the quote,

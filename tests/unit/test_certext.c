@@ -11,6 +11,7 @@
 #include "common/attest/attestation.h"
 #include "common/attest/certext.h"
 #include "common/attest/certmake.h"
+#include "common/base/wr.h"
 #include "kms/keys/certs.h"
 #include "tests/lib/facts.h"
 #include "tests/lib/guest.h"
@@ -240,6 +241,55 @@ Test(certext, app_info_forms)
 	REFUSED({ "9", { b, head + 3 + 32 } });
 	b[head] = 0xc3;
 	REFUSED({ "9", { b, head + 1 } });
+}
+
+/* Each member in turn: of another length, longer than it may be, of another
+ * kind; the last one with a NUL within. */
+Test(certext, app_info_members)
+{
+	static const uint8_t len[] = { 20, 32, 20, 32, 32, 32, 32, 3 };
+	struct refusal why;
+	struct certext c;
+
+	for (unsigned bent = 0; bent < 8; bent++)
+		for (unsigned how = 0; how < 5; how++) {
+			uint8_t b[1200] = { 0x99 };
+			struct wr w = { .p = b, .cap = sizeof b, .len = 1 };
+
+			for (unsigned i = 0; i < 8; i++) {
+				size_t n = len[i];
+
+				if (i == bent && how == 1)
+					n++;
+				if (i == bent && how == 2)
+					n = 600;
+				/* The bins of 16 bits, longer than need be. */
+				if (i == bent && how > 0 && how < 4) {
+					wr_u8(&w, 0xc5);
+					wr_be16(&w, (uint16_t)n);
+				} else {
+					wr_u8(&w,
+					    i == bent && how == 4 ? 0xd9
+								  : 0xc4);
+					wr_u8(&w, (uint8_t)n);
+				}
+				for (size_t k = 0; k < n; k++)
+					wr_u8(&w, 'a');
+			}
+			wr_u8(&w, 0xc0);
+			cr_assert(wr_ok(&w));
+			/* A key provider may be one longer. */
+			if (how == 0 || how == 3 || (bent == 7 && how == 1)) {
+				cr_assert_eq(
+				    READ(&c, &why, { "9", { b, w.len } }),
+				    ERR_OK, "%u %u: %s", bent, how, why.detail);
+				certext_fini(&c);
+			} else {
+				REFUSED({ "9", { b, w.len } });
+			}
+			b[w.len - 2] = '\0';
+			REFUSED({ "9", { b, w.len } });
+		}
 }
 
 /* ---- the older pair ---- */

@@ -198,6 +198,22 @@ Test(tcb_info, refusals)
 		{ "2018-01-04T00:00:00Z", "2018-1-4T00:00:00Z",
 		    "JSON: tcbDate" },
 		{ "FFFFFFFFFFFFFFFF", "FFFFFFFFFFFFFFF", "JSON: TDX module" },
+		{ "\"attributes\":\"0000000000000000\",", "",
+		    "JSON: TDX module" },
+		{ "\"0000000000000001\"", "\"000000000000001\"",
+		    "JSON: TDX module" },
+		{ "\"00000000000000FF\"", "\"00000000000000\"",
+		    "JSON: TDX module" },
+		{ "2026-02-01T00:00:00Z", "2026-02-01", "JSON: issueDate" },
+		{ "\"nextUpdate\":\"2026-02-01T00:00:00Z\",", "",
+		    "JSON: issueDate" },
+		{ "\"tcbStatus\":\"OutOfDate\",", "", "JSON: tcbStatus" },
+		{ "\"OutOfDate\",\"adv",
+		    "\"TDRelaunchAdvisedConfigurationNeeded\",\"adv",
+		    "JSON: tcbStatus" },
+		{ "\"id\":\"TDX_03\",", "", "JSON: tdxModuleIdentities id" },
+		{ "\"id\":\"TDX_03\"", "\"id\":3",
+		    "JSON: tdxModuleIdentities id" },
 	};
 
 	for (size_t i = 0; i < sizeof c / sizeof c[0]; i++)
@@ -228,6 +244,41 @@ Test(tcb_info, not_a_document)
 		    ERR_DENIED);
 	cr_assert(buf_append(&b, "}", 1, 1 << 20) == ERR_OK);
 	cr_assert(tcb_info_parse(&t, buf_view(&b), NULL) == ERR_DENIED);
+	buf_fini(&b);
+}
+
+/* A module whose id is not of this form is none that a TD could name: it is
+ * there, and matches nothing, however many there are. */
+Test(tcb_info, ids_of_modules)
+{
+	static const char *const other[] = { "TDX_0", "TDX_003", "TDXX03",
+		"XDX_03", "TDX-03", "TDX_0g", "TDX_g3", "{DX_03", "" };
+	struct buf b = { 0 };
+	struct refusal why = { 0 };
+	struct tcb_info t;
+
+	for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+		b.len = 0;
+		cr_assert(
+		    buf_printf(&b, HEAD "\"tdxModuleIdentities\":[") == ERR_OK);
+		for (int k = 0; k < 2; k++)
+			cr_assert(
+			    buf_printf(&b,
+				"{\"id\":\"%s\",\"mrsigner\":\"" ZERO96
+				"\",\"attributes\":\"0000000000000000\","
+				"\"attributesMask\":\"FFFFFFFFFFFFFFFF\","
+				"\"tcbLevels\":[" SVN("1", "UpToDate") "]}%s",
+				other[i], k == 0 ? "," : "") == ERR_OK);
+		cr_assert(buf_printf(&b, "],\"tcbLevels\":[") == ERR_OK);
+		level(&b, 3, 13, 5, 2, "UpToDate", "2024-03-13T00:00:00Z", "");
+		cr_assert(buf_printf(&b, "]}") == ERR_OK);
+		cr_assert(tcb_info_parse(&t, buf_view(&b), &why) == ERR_OK,
+		    "%s: %s", other[i], why.detail);
+		cr_assert_eq(t.n_identities, 2);
+		cr_assert_eq(t.identity[0].version, -1, "%s", other[i]);
+		cr_assert_eq(t.identity[1].version, -1, "%s", other[i]);
+		tcb_info_fini(&t);
+	}
 	buf_fini(&b);
 }
 
@@ -308,6 +359,47 @@ Test(qe_identity, parse)
 		cr_assert(
 		    strncmp(why.detail, bad[i].code, strlen(bad[i].code)) == 0,
 		    "%zu: %s", i, why.detail);
+	}
+}
+
+/* Each member of it is there, and has its form. */
+Test(qe_identity, members)
+{
+	static const char good[] = QE("TD_QE", "2",
+	    "\"tcbLevels\":[" SVN("2", "OutOfDate") "," SVN(
+		"4", "UpToDate") "]");
+	static const struct {
+		const char *from, *to;
+	} c[] = {
+		{ "\"miscselect\":\"00000000\"", "\"miscselect\":\"000000\"" },
+		{ "\"miscselect\"", "\"miscselected\"" },
+		{ "\"FFFFFFFF\"", "\"FFFFFFFF0\"" },
+		{ "\"FFFFFFFF\"", "\"GFFFFFFF\"" },
+		{ "\"attributes\"", "\"attribute\"" },
+		{ "\"11000000000000000000000000000000\"", "\"11\"" },
+		{ "\"FBFFFFFFFFFFFFFF0000000000000000\"", "null" },
+		{ "\"DC9E", "\"9E" },
+		{ "\"mrsigner\"", "\"mrenclave\"" },
+		{ "\"isvprodid\":2", "\"isvprodid\":65536" },
+		{ "\"isvprodid\":2", "\"isvprodid\":\"2\"" },
+		{ "\"isvprodid\":2,", "" },
+		{ "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z" },
+		{ "Number\":18", "Number\":18.5" },
+	};
+
+	for (size_t i = 0; i < sizeof c / sizeof c[0]; i++) {
+		const char *at = strstr(good, c[i].from);
+		struct refusal why = { 0 };
+		struct buf b = { 0 };
+		struct qe_identity q;
+
+		cr_assert_not_null(at, "%s", c[i].from);
+		cr_assert(buf_printf(&b, "%.*s%s%s", (int)(at - good), good,
+			      c[i].to, at + strlen(c[i].from)) == ERR_OK);
+		cr_assert(qe_parse(&q, (char *)b.p, &why) == ERR_DENIED,
+		    "%s -> %s accepted", c[i].from, c[i].to);
+		cr_assert_eq(why.code, REASON_COLLATERAL_INVALID);
+		buf_fini(&b);
 	}
 }
 
@@ -643,7 +735,11 @@ Test(tcb_date, forms)
 		"2026-01-01T00:00:60Z", "2026-01-01 00:00:00Z",
 		"2026-01-01T00:00:00z", "2026-01-01T00:00:00Z ",
 		" 2026-01-01T00:00:00Z", "+026-01-01T00:00:00Z",
-		"2026-01-01T00:00:0-Z", "2025-02-29T00:00:00Z" };
+		"2026-01-01T00:00:0-Z", "2025-02-29T00:00:00Z",
+		"2026x01-01T00:00:00Z", "2026-01x01T00:00:00Z",
+		"2026-01-01T00x00:00Z", "2026-01-01T00:00x00Z",
+		"2026-0a-01T00:00:00Z", "2026-01-0aT00:00:00Z",
+		"2026-01-01T0a:00:00Z", "2026-01-01T00:0a:00Z" };
 	int64_t v = 7;
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
