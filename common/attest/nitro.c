@@ -370,24 +370,17 @@ check_signature(
 {
 	static const uint8_t head[] = { 0x84, 0x6a, 'S', 'i', 'g', 'n', 'a',
 		't', 'u', 'r', 'e', '1', 0x44, 0xa1, 0x01, 0x38, 0x22, 0x40 };
-	uint8_t len[5], digest[SHA384_LEN];
-	size_t n = d->payload.len, n_len = 0;
+	size_t n = d->payload.len;
+	/* The payload's head, in its shortest form: there are certificates in
+	 * it, so it is longer than a byte tells, and LIMIT_NITRO_DOC is below
+	 * 2^16. */
+	const uint8_t len[3] = { 0x59, (uint8_t)(n >> 8), (uint8_t)n };
+	uint8_t digest[SHA384_LEN];
 	struct bytes part[3];
 	enum err e;
 
-	/* The payload's head, in its shortest form. */
-	if (n < 24) {
-		len[n_len++] = (uint8_t)(0x40 | n);
-	} else if (n <= UINT8_MAX) {
-		len[n_len++] = 0x58;
-		len[n_len++] = (uint8_t)n;
-	} else { /* LIMIT_NITRO_DOC is below 2^16 */
-		len[n_len++] = 0x59;
-		len[n_len++] = (uint8_t)(n >> 8);
-		len[n_len++] = (uint8_t)n;
-	}
 	part[0] = BYTES_OF(head);
-	part[1] = (struct bytes){ len, n_len };
+	part[1] = BYTES_OF(len);
 	part[2] = d->payload;
 	sha384_v(digest, part, 3);
 	e = p384_verify_digest(certpath_leaf_key(path), d->signature, digest);
