@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+#include "common/base/limits.h"
 #include "common/crypto/hash.h"
 #include "tests/lib/forge.h"
 
@@ -314,5 +315,86 @@ Test(dcap_forged, other_root)
 	refused(&w, REASON_COLLATERAL_INVALID, "CRL_SIG: root");
 	w.anchor = mine;
 	forge_tear(&other);
+	forge_tear(&w);
+}
+
+static void
+put_le32(uint8_t *p, size_t v)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static size_t
+le32(const uint8_t *p)
+{
+	return (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 |
+	    (size_t)p[3] << 24;
+}
+
+/* Sizes within a quote that say less than is needed, and agree with each
+ * other: what stands behind is not read. */
+Test(dcap_forged, sizes_within)
+{
+	const size_t auth_at = Q_SIGNATURE - 4, outer_at = Q_QE - 4;
+	struct verdict v;
+	struct forge w;
+	size_t auth, outer;
+
+	forge_lay(&w, 0);
+	auth = le32(w.quote.p + auth_at);
+	outer = le32(w.quote.p + outer_at);
+	cr_assert_eq(auth, Q_QE - Q_SIGNATURE + outer);
+	for (size_t n = 0; n < auth; n++) {
+		put_le32(w.quote.p + auth_at, n);
+		refused(&w, REASON_QUOTE_MALFORMED, "QUOTE_TRUNCATED");
+	}
+	for (size_t n = 0; n < outer; n++) {
+		put_le32(w.quote.p + auth_at, Q_QE - Q_SIGNATURE + n);
+		put_le32(w.quote.p + outer_at, n);
+		refused(&w, REASON_QUOTE_MALFORMED, "QUOTE_TRUNCATED");
+	}
+	put_le32(w.quote.p + auth_at, auth);
+	put_le32(w.quote.p + outer_at, outer);
+	accepted(&w, &v);
+	forge_tear(&w);
+}
+
+/* Parts of collateral past their bounds, and lists that are none. */
+Test(dcap_forged, parts_that_are_none)
+{
+	static uint8_t big[LIMIT_COLLATERAL + 1];
+	struct forge w;
+
+	forge_lay(&w, 0);
+	struct buf *const part[] = { &w.c.tcb_info, &w.c.tcb_info_chain,
+		&w.c.qe_identity, &w.c.qe_identity_chain, &w.c.root_ca_crl,
+		&w.c.pck_crl };
+	struct verdict v;
+
+	for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
+		struct buf keep = *part[i];
+
+		*part[i] = (struct buf){ .p = big, .len = sizeof big };
+		refused(&w, REASON_COLLATERAL_INVALID, "COLLATERAL_SIZE: ");
+		*part[i] = keep;
+	}
+	for (size_t i = 4; i < 6; i++) {
+		struct buf keep = *part[i];
+		const char *code =
+		    i == 4 ? "CRL_PARSE: root" : "CRL_PARSE: pck";
+
+		*part[i] = w.c.tcb_info_chain;
+		refused(&w, REASON_COLLATERAL_INVALID, code);
+		*part[i] = (struct buf){ .p = keep.p, .len = keep.len - 1 };
+		refused(&w, REASON_COLLATERAL_INVALID, code);
+		*part[i] = keep;
+	}
+	struct buf chain = w.c.pck_chain;
+
+	w.c.pck_chain = (struct buf){ .p = big, .len = LIMIT_QUOTE + 1 };
+	refused(&w, REASON_COLLATERAL_INVALID, "COLLATERAL_SIZE: PCK chain");
+	w.c.pck_chain = chain;
+	accepted(&w, &v);
 	forge_tear(&w);
 }
