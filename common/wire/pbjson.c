@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/hex.h"
+#include "common/base/memfail.h"
 #include "common/base/planted.h"
 #include "common/base/secret.h"
 #include "common/wire/pbjson.h"
@@ -136,7 +137,7 @@ read_value(struct reader *r, json_t **out, const ProtobufCFieldDescriptor *f,
 		*out = json_integer((json_int_t)number);
 		return *out != NULL ? ERR_OK : ERR_NOMEM;
 	case PROTOBUF_C_TYPE_STRING:
-		/* NULL as well if it is not UTF-8. */
+		/* NULL as well if it is not UTF-8: see pbjson_read. */
 		*out = json_stringn(
 		    span.len > 0 ? (const char *)span.p : "", span.len);
 		return *out != NULL ? ERR_OK : ERR_MALFORMED;
@@ -246,6 +247,7 @@ enum err
 pbjson_read(json_t **out, const ProtobufCMessageDescriptor *d, struct bytes in)
 {
 	struct reader r = { .values = 0 };
+	uint64_t before = memfail_count();
 	json_t *obj = json_object();
 	enum err e;
 
@@ -256,7 +258,9 @@ pbjson_read(json_t **out, const ProtobufCMessageDescriptor *d, struct bytes in)
 		*out = obj;
 	else
 		json_wipe(obj);
-	return e;
+	/* Text that jansson does not take is not UTF-8, or there was no room
+	 * for it. */
+	return memfail_err(before, e);
 }
 
 /* ---- writing ---- */
