@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -173,4 +174,71 @@ Test(mute, refusals, .timeout = 60)
 	cr_assert_eq(mute_new(&no, port), ERR_NOTFOUND);
 	cr_assert_null(no);
 	mute_free(NULL);
+}
+
+static int
+listens6(uint16_t *port)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	socklen_t len = sizeof a;
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+	    listen(fd, 4) != 0)
+		cr_skip_test("no IPv6 here");
+	cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	*port = ntohs(a.sin6_port);
+	return fd;
+}
+
+/* Of several sockets that listen it is the one at that port: neither one of
+ * another kind, nor one at another port of either version. */
+Test(mute, the_right_socket, .timeout = 60)
+{
+	const struct sockaddr_un at = { .sun_family = AF_UNIX,
+		.sun_path = "\0devproof-kms-test-mute" };
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_in6 b = a;
+	uint8_t source[MUTE_SOURCE_LEN] = { 6 };
+	uint16_t first, second, four;
+	int local = socket(AF_UNIX, SOCK_STREAM, 0), fd[3];
+	struct mute *m;
+
+	/* In this order: those that are not meant come first. */
+	(void)bind(local, (const struct sockaddr *)&at, sizeof at);
+	cr_assert_eq(listen(local, 1), 0);
+	cr_assert_eq(listen_tcp(&fd[0], &four, "127.0.0.1", 0), ERR_OK);
+	fd[1] = listens6(&first);
+	fd[2] = listens6(&second);
+	if (mute_new(&m, second) != ERR_OK)
+		cr_skip_test("no filters on sockets here");
+	cr_assert(mute_source(m, source, 0)); /* ::/64, where ::1 is */
+	b.sin6_port = htons(second);
+	cr_assert_not(connects(AF_INET6, (const struct sockaddr *)&a,
+	    (const struct sockaddr *)&b, sizeof a));
+	b.sin6_port = htons(first);
+	cr_assert(connects(AF_INET6, (const struct sockaddr *)&a,
+	    (const struct sockaddr *)&b, sizeof a));
+	cr_assert(connects4(INADDR_LOOPBACK, four));
+	mute_free(m);
+	close(local);
+	for (unsigned i = 0; i < 3; i++)
+		close(fd[i]);
+}
+
+/* Where the kernel does not take the filter, nobody is said to be muted. */
+Test(mute, socket_is_gone, .timeout = 60)
+{
+	uint8_t source[MUTE_SOURCE_LEN];
+	uint16_t port;
+	int fd;
+	struct mute *m = open_mute(&fd, &port, "127.0.0.1");
+
+	close(fd);
+	source4(source, 0x7f000002);
+	cr_assert_not(mute_source(m, source, 0));
+	cr_assert_eq(mute_count(m), 0);
+	mute_free(m);
 }

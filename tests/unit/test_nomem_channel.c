@@ -166,6 +166,26 @@ talk(void *arg)
 	return e;
 }
 
+/* The switch that ends a wait. */
+static enum err
+make_switch(void *arg)
+{
+	struct channel_abort *a = NULL;
+	enum err e = channel_abort_new(&a);
+
+	(void)arg;
+	cr_assert_eq(a != NULL, e == ERR_OK);
+	channel_abort_free(a);
+	return e;
+}
+
+Test(nomem_channel, abort_switch)
+{
+	const struct nomem_op op = { .name = "abort", .run = make_switch };
+
+	cr_assert_eq(nomem_each(&op, NULL), 1);
+}
+
 Test(nomem_channel, dialling)
 {
 	const struct nomem_op op = { .name = "dialling", .run = talk };

@@ -25,7 +25,7 @@ struct side {
 struct link {
 	struct side side[2];
 	uint64_t now_ms;
-	uint32_t rekey_frames;
+	uint32_t rekey_frames, rekey_ms;
 	enum channel_role role;
 	uint64_t chain_id[2];
 };
@@ -51,6 +51,7 @@ link_open(struct link *l)
 			.s_pub = d->s_pub,
 			.cookie_key = cookie_key,
 			.rekey_frames = l->rekey_frames,
+			.rekey_ms = l->rekey_ms,
 		};
 
 		secret_random(d->s, sizeof d->s);
@@ -941,4 +942,116 @@ Test(session, evidence_of_parts)
 	cr_assert_eq(strange(30), ERR_OK);
 	cr_assert_eq(strange(200), ERR_MALFORMED);
 	cr_assert_eq(strange(LIMIT_EVIDENCE / 2 - 10), ERR_MALFORMED);
+}
+
+/* A label that we do not know is a refusal all the same, of no reason that
+ * anybody would act on; its text is shown as the peer's. */
+Test(session, unknown_label)
+{
+	struct link l;
+	struct side *c = &l.side[CLIENT], *s = &l.side[SERVER];
+
+	link_init(&l);
+	run_open(&l);
+	cr_assert_eq(request(&l, text("q")), ERR_OK);
+	cr_assert_eq(deliver(&l, CLIENT), ERR_OK);
+	cr_assert_eq(session_put_message(s->session, &s->out, M_REQUEST_REFUSED,
+			 text("\6futurenot yet"), 0),
+	    ERR_OK);
+	cr_assert_eq(deliver(&l, SERVER), ERR_OK);
+	cr_assert_eq(c->ev.kind, SESSION_REQUEST_REFUSED);
+	cr_assert_eq(c->ev.why.code, REASON_INTERNAL);
+	cr_assert_str_eq(c->ev.why.detail, "peer: not yet");
+	/* "none" is no way to say yes. */
+	cr_assert_eq(session_put_message(
+			 s->session, &s->out, M_REFUSED, text("\4none"), 0),
+	    ERR_OK);
+	cr_assert_eq(deliver(&l, SERVER), ERR_DENIED);
+	cr_assert_eq(c->why.code, REASON_INTERNAL);
+	cr_assert(session_refused_by_peer(c->session));
+	link_fini(&l);
+}
+
+/* A peer's word ends the session whether or not anybody wants to know it; and
+ * nothing can be said before there are keys, nor more than a message holds. */
+Test(session, said_to_nobody)
+{
+	static const uint8_t large[LIMIT_MESSAGE + 1];
+	struct buf none = { 0 }, sent;
+	struct bytes in;
+	struct link l;
+	struct side *c = &l.side[CLIENT], *s = &l.side[SERVER];
+
+	link_init(&l);
+	cr_assert_eq(
+	    session_put_message(s->session, &none, M_REPLY, text("a"), 0),
+	    ERR_PHASE);
+	run_open(&l);
+	cr_assert_eq(
+	    session_put_message(s->session, &none, M_REPLY, BYTES_OF(large), 0),
+	    ERR_LIMIT);
+	cr_assert_eq(none.len, 0);
+	session_refuse(s->session, &s->out, REASON_BUSY, 0);
+	sent = s->out;
+	s->out = (struct buf){ 0 };
+	in = buf_view(&sent);
+	cr_assert_eq(session_feed(c->session, &c->ev, &c->out, &in, 0, NULL),
+	    ERR_DENIED);
+	cr_assert(session_refused_by_peer(c->session));
+	cr_assert_not(session_is_open(c->session));
+	buf_fini(&sent);
+	link_fini(&l);
+}
+
+/* The age at which a key is replaced is the owner's to set. */
+Test(session, rekey_age)
+{
+	struct link l = {
+		.role = CHANNEL_APP, .chain_id = { 1, 1 }, .rekey_ms = 1000
+	};
+
+	link_open(&l);
+	run_open(&l);
+	l.now_ms = 999;
+	cr_assert_eq(request(&l, text("q")), ERR_OK);
+	size_t one = l.side[CLIENT].out.len;
+	cr_assert_eq(deliver(&l, CLIENT), ERR_OK);
+	cr_assert_eq(session_reply(l.side[SERVER].session, &l.side[SERVER].out,
+			 text("a"), l.now_ms),
+	    ERR_OK);
+	cr_assert_eq(deliver(&l, SERVER), ERR_OK);
+	l.now_ms = 1000;
+	cr_assert_eq(request(&l, text("q")), ERR_OK);
+	cr_assert_gt(l.side[CLIENT].out.len, one); /* REKEY goes before it */
+	cr_assert_eq(deliver(&l, CLIENT), ERR_OK);
+	cr_assert_eq(l.side[SERVER].ev.kind, SESSION_REQUEST);
+	link_fini(&l);
+}
+
+/* More than any evidence may be is not unpacked. */
+Test(session, evidence_too_large)
+{
+	static uint8_t large[LIMIT_EVIDENCE + 1];
+	struct evidence e = { .tee = TEE_TDX }, was = e;
+	struct buf b = { 0 };
+
+	cr_assert_eq(proof_unpack(&e, BYTES_OF(large)), ERR_LIMIT);
+	cr_assert_eq(memcmp(&e, &was, sizeof e), 0);
+	/* Nor is it sent: each part by itself. */
+	for (unsigned i = 0; i < 3; i++) {
+		struct buf *part[] = { &e.quote, &e.event_log, &e.vm_config };
+		const size_t max[] = { LIMIT_QUOTE, LIMIT_EVENT_LOG,
+			LIMIT_VM_CONFIG };
+
+		cr_assert_eq(buf_set(&e.quote, large, 64), ERR_OK);
+		cr_assert_eq(buf_set(part[i], large, max[i] + 1), ERR_OK);
+		cr_assert_eq(proof_pack(&b, &e), ERR_LIMIT);
+		cr_assert_eq(b.len, 0);
+		part[i]->len = max[i];
+		cr_assert_eq(proof_pack(&b, &e), ERR_OK);
+		b.len = 0;
+		part[i]->len = 0;
+	}
+	buf_fini(&b);
+	evidence_fini(&e);
 }
