@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 
 #include "common/base/secret.h"
+#include "kms/keys/certs.h"
 #include "kms/keys/keyring.h"
 #include "kms/keys/wrap.h"
 #include "kms/state/ledger.h"
@@ -381,6 +382,32 @@ ca_cert(void *arg)
 	return e;
 }
 
+static enum err
+new_ring(void *arg)
+{
+	struct keys *k = arg;
+	enum err e;
+
+	keyring_free(k->ring);
+	k->ring = NULL;
+	if ((e = keyring_new(&k->ring)) != ERR_OK)
+		cr_assert_null(k->ring);
+	return e;
+}
+
+static enum err
+pem(void *arg)
+{
+	static const uint8_t der[300] = { 0x30 };
+	struct keys *k = arg;
+	enum err e;
+
+	buf_fini(&k->der);
+	e = cert_to_pem(&k->der, BYTES_OF(der));
+	cr_assert((e == ERR_OK) == (k->der.len > sizeof der));
+	return e;
+}
+
 /* certs_app is asked by test_nomem_service, sign_cert. */
 Test(nomem_state, keys)
 {
@@ -396,6 +423,8 @@ Test(nomem_state, keys)
 		    .setup = make_wrapped,
 		    .run = open_wrapped,
 		    .fini = free_keys },
+		{ .name = "keyring_new", .run = new_ring, .fini = free_keys },
+		{ .name = "cert_to_pem", .run = pem, .fini = free_keys },
 		{ .name = "keyring_add",
 		    .setup = make_ring,
 		    .run = add,

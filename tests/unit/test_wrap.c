@@ -225,3 +225,46 @@ Test(wrap, keyring)
 	buf_fini(&der);
 	keyring_free(ring);
 }
+
+/* Half of an epoch's public keys is not the epoch: roots that share one key with
+ * those that are here are others, and the caller's to free. */
+Test(wrap, keyring_compares_both_keys)
+{
+	const uint8_t a[32] = { [31] = 5 }, b[32] = { [31] = 6 };
+	const uint8_t c[32] = { [31] = 7 };
+	struct epoch_public have, got;
+	struct keyring *ring = NULL;
+	struct epoch_roots *r = NULL;
+
+	cr_assert_eq(keyring_new(&ring), ERR_OK);
+	cr_assert_eq(epoch_roots_import(&r, 4, a, b), ERR_OK);
+	epoch_roots_public(r, &have);
+	cr_assert_eq(keyring_add(ring, r), ERR_OK);
+	cr_assert_eq(epoch_roots_import(&r, 4, a, c), ERR_OK);
+	cr_assert_eq(keyring_add(ring, r), ERR_EXISTS);
+	epoch_roots_free(r);
+	cr_assert_eq(epoch_roots_import(&r, 4, c, b), ERR_OK);
+	cr_assert_eq(keyring_add(ring, r), ERR_EXISTS);
+	epoch_roots_free(r);
+	epoch_roots_public(keyring_use(ring, 4), &got);
+	keyring_done(ring);
+	cr_assert_eq(memcmp(&got.ca, &have.ca, sizeof got.ca), 0);
+	keyring_free(ring);
+}
+
+/* Dropping one leaves the others, wherever it was. */
+Test(wrap, keyring_drops_one)
+{
+	for (uint64_t gone = 0; gone < 3; gone++) {
+		struct keyring *ring = NULL;
+
+		cr_assert_eq(keyring_new(&ring), ERR_OK);
+		for (uint64_t i = 0; i < 3; i++)
+			cr_assert_eq(keyring_add(ring, fresh(i)), ERR_OK);
+		keyring_drop(ring, 7);
+		keyring_drop(ring, gone);
+		for (uint64_t i = 0; i < 3; i++)
+			cr_assert_eq(keyring_has(ring, i), i != gone);
+		keyring_free(ring);
+	}
+}
