@@ -19,7 +19,7 @@
 #define HUGE_LEN (2u << 20)
 #define KNOWS_MAX 4096 /* blocks back from the latest */
 #define SELECTORS_MAX 32
-#define SENT_MAX 16
+#define SENT_MAX 40
 
 struct rule {
 	char method[40]; /* or "" for an eth_call of `selector` */

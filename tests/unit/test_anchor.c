@@ -189,6 +189,21 @@ Test(anchor, impossible_points)
 	refuse_number(W_OPENER, 0);
 }
 
+/* Before the genesis nobody can have ordered anything, nor changed who signs. */
+Test(anchor, impossible_beginnings)
+{
+	struct answer x = good();
+
+	for (unsigned i = W_SIGNER; i <= W_VETOES; i++)
+		number(&x, i, 0);
+	cr_assert_eq(parse(&x), ERR_OK);
+	for (unsigned i = W_SIGNER; i <= W_VETOES; i++) {
+		number(&x, i, 1);
+		cr_assert_eq(parse(&x), ERR_MALFORMED, "word %u", i);
+		number(&x, i, 0);
+	}
+}
+
 /* An announcement follows from the order and from the point. */
 Test(anchor, impossible_recoveries)
 {
@@ -202,6 +217,10 @@ Test(anchor, impossible_recoveries)
 	refuse_number(W_ANN_GENERATION, 5);
 	refuse_number(W_ANN_INDEX, 69);
 	refuse_number(W_ANN_INDEX, 70); /* with another hash */
+	number(&x, W_ANN_INDEX, 70);
+	memcpy(x.w[W_ANN_HASH], x.w[W_HASH], 32);
+	cr_assert_eq(parse(&x), ERR_OK); /* nothing came after the anchor */
+	x = good();
 	refuse_number(W_ANN_HASH, 0);
 	refuse_number(W_ANN_INCARNATION, 0);
 	refuse_number(W_ANN_INCARNATION, 1);
@@ -617,4 +636,41 @@ LIVE(not_taken)
 	mock_down(m, 0);
 	mock_down(m, 1);
 	expect_send(&w, ERR_AGAIN, REASON_CHAIN_UNREACHABLE);
+}
+
+/* An anchor of another KMS contract is not ours, whatever it says, and one that
+ * cannot be read says nothing; whoever does not want to know why need not. */
+LIVE(whose)
+{
+	struct anchor_options o = { .view = v,
+		.chain_id = CHAIN,
+		.contract = { 0x9f, 0xe4 },
+		.kms = { [18] = 0xaa, [19] = 0xab },
+		.urls = mock_urls(m),
+		.n_urls = 1,
+		.timeout_ms = 20000 };
+	struct k256_secret key = key_of(7);
+	struct anchor_write w = a_write(ANCHOR_VETO);
+	struct anchor_view got = { .vetoes = 77 };
+	struct anchor *other = NULL;
+
+	cr_assert_eq(anchor_new(&other, &o), ERR_OK);
+	cr_assert_eq(anchor_read(other, NOW, &got, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_ANSWER);
+	cr_assert_not_null(strstr(why.detail, "another KMS contract"));
+	cr_assert_eq(anchor_read(other, NOW, &got, NULL), ERR_AGAIN);
+	/* Nor does anybody speak to it. */
+	cr_assert_eq(anchor_send(other, &w, &key, NOW, NULL), ERR_AGAIN);
+	cr_assert_eq(mock_count(m, 0, "eth_sendRawTransaction"), 0);
+	cr_assert_eq(got.vetoes, 77);
+	anchor_free(other);
+	o.kms[19] = 0xaa;
+	cr_assert_eq(anchor_new(&other, &o), ERR_OK);
+	cr_assert_eq(anchor_read(other, NOW, &got, &why), ERR_OK);
+	cr_assert_eq(got.vetoes, 2);
+	/* A view without a block is no reading. */
+	cr_assert_eq(anchor_read(other, NOW + 1000, &got, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_STALE);
+	anchor_free(other);
+	anchor_free(NULL);
 }

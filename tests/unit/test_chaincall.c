@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include "kms/gate/chainview.h"
+#include "kms/gate/endpoints.h"
 #include "tests/lib/mock_chain.h"
 
 static struct mock_chain *m;
@@ -206,4 +207,52 @@ SUITE(bad_data)
 	cr_assert_eq(call(&out), ERR_OK);
 	cr_assert_eq(out.len, 0);
 	buf_fini(&out);
+}
+
+/* One that was silent and rests is heard before there is no answer; it is not
+ * asked where the others are enough. */
+SUITE(rested)
+{
+	unsigned asked;
+	const struct chain_block b = mock_block(m, 0, 100);
+	struct buf out = { 0 };
+
+	mock_mode(m, 2, MOCK_HTTP_500);
+	mock_answer(m, MOCK_ALL, SEL, "yes", 3);
+	cr_assert_eq(call_at(&b, 1024, &out), ERR_OK);
+	mock_mode(m, 2, MOCK_FINE);
+	asked = mock_count(m, 2, NULL);
+	cr_assert_eq(call_at(&b, 1024, &out), ERR_OK);
+	cr_assert_eq(mock_count_calls(m, 0, SEL), 2);
+	cr_assert_eq(mock_count(m, 2, NULL), asked);
+	mock_answer(m, 1, SEL, "no", 2);
+	cr_assert_eq(call_at(&b, 1024, &out), ERR_OK);
+	cr_assert_eq(out.len, 3);
+	cr_assert_eq(mock_count(m, 2, NULL), asked + 1);
+	buf_fini(&out);
+}
+
+/* Endpoints are named without what their URLs keep secret. */
+SUITE(labels)
+{
+	static const char *const url[] = { "https://u:p@ss@rpc.example/key",
+		"http://127.0.0.1:8545?key=1", "https://rpc.example:8443#key" };
+	static const char *const label[] = { "rpc.example", "127.0.0.1:8545",
+		"rpc.example:8443" };
+	struct chainview_options o = { .urls = url,
+		.n = 3,
+		.quorum = 2,
+		.chain_id = 31337,
+		.max_age_s = 600,
+		.poll_ms = 1000,
+		.timeout_ms = 20000,
+		.mono_ms = mono };
+	struct endpoint_count count[LIMIT_CHAIN_ENDPOINTS];
+	struct chainview *named = NULL;
+
+	cr_assert_eq(chainview_new(&named, &o), ERR_OK);
+	cr_assert_eq(chainview_endpoint_counts(named, count), 3);
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_str_eq(count[i].label, label[i]);
+	chainview_free(named);
 }

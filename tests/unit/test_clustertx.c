@@ -15,6 +15,7 @@
 #include "tests/lib/onchain.h"
 
 #define CHAIN 31337
+#define MAX_WRITERS 32 /* ON_THE_WAY of clustertx.c */
 
 static const uint8_t contract[20] = { 0x9f, 0xe4 };
 static struct k256_secret account, other;
@@ -76,9 +77,9 @@ nonce_of(struct mock_chain *m, unsigned i, unsigned k)
 	return raw[at + 3] == 0x80 ? 0 : raw[at + 3];
 }
 
-/* The k-th transaction that endpoint i took is mined. */
+/* The k-th transaction that endpoint i took is mined; or reverted. */
 static void
-mine(struct mock_chain *m, unsigned i, unsigned k)
+mined_as(struct mock_chain *m, unsigned i, unsigned k, bool good)
 {
 	uint8_t raw[1024], hash[32];
 	size_t n = mock_sent(m, i, k, raw, sizeof raw);
@@ -87,11 +88,17 @@ mine(struct mock_chain *m, unsigned i, unsigned k)
 	keccak256(hash, raw, n);
 	hex_encode(hex, hash, 32);
 	(void)snprintf(text, sizeof text,
-	    "\"result\":{\"transactionHash\":\"0x%s\",\"status\":\"0x1\","
+	    "\"result\":{\"transactionHash\":\"0x%s\",\"status\":\"0x%d\","
 	    "\"blockNumber\":\"0x1\",\"blockHash\":\"0x%s\","
 	    "\"gasUsed\":\"0x1\"}",
-	    hex, hex);
+	    hex, good, hex);
 	mock_canned(m, i, "eth_getTransactionReceipt", text);
+}
+
+static void
+mine(struct mock_chain *m, unsigned i, unsigned k)
+{
+	mined_as(m, i, k, true);
 }
 
 static struct mock_chain *
@@ -214,4 +221,85 @@ Test(clustertx, at_once)
 	clustertx_free(t[0]);
 	clustertx_free(t[1]);
 	anvil_stop(&av);
+}
+
+/* What was mined and reverted did not happen. */
+Test(clustertx, reverted)
+{
+	struct mock_chain *m = lagging_chain(1);
+	const struct clustertx_options o = { .chain_id = CHAIN,
+		.urls = mock_urls(m),
+		.n_urls = 1,
+		.timeout_ms = 20000 };
+	struct clustertx *t = NULL;
+	struct writer w;
+
+	cr_assert_eq(clustertx_new(&t, &o), ERR_OK);
+	start(&w, t, &account);
+	(void)nonce_of(m, 0, 0);
+	mined_as(m, 0, 0, false);
+	(void)pthread_join(w.thread, NULL);
+	cr_assert_eq(w.err, ERR_DENIED);
+	cr_assert_eq(w.why.code, REASON_CONTRACT_OTHER);
+	cr_assert_not_null(strstr(w.why.detail, "reverted"));
+	clustertx_free(t);
+	mock_chain_free(m);
+}
+
+/* So many are on their way from one process, and no more: one more sends
+ * nothing, and finds a place when another is done. */
+Test(clustertx, too_many)
+{
+	struct mock_chain *m = lagging_chain(1);
+	const struct clustertx_options o = { .chain_id = CHAIN,
+		.urls = mock_urls(m),
+		.n_urls = 1,
+		.timeout_ms = 20000 };
+	struct clustertx *t = NULL;
+	struct writer w[MAX_WRITERS], more;
+
+	cr_assert_eq(clustertx_new(&t, &o), ERR_OK);
+	for (unsigned i = 0; i < MAX_WRITERS; i++) {
+		start(&w[i], t, &account);
+		cr_assert_eq(nonce_of(m, 0, i), 5 + i);
+	}
+	start(&more, t, &account);
+	(void)pthread_join(more.thread, NULL);
+	cr_assert_eq(more.err, ERR_AGAIN);
+	cr_assert_eq(more.why.code, REASON_BUSY);
+	cr_assert_eq(mock_count(m, 0, "eth_sendRawTransaction"), MAX_WRITERS);
+	for (unsigned i = 0; i < MAX_WRITERS; i++) {
+		mine(m, 0, i);
+		(void)pthread_join(w[i].thread, NULL);
+		cr_assert_eq(w[i].err, ERR_OK);
+	}
+	start(&more, t, &account);
+	cr_assert_eq(nonce_of(m, 0, MAX_WRITERS), 5);
+	mine(m, 0, MAX_WRITERS);
+	(void)pthread_join(more.thread, NULL);
+	cr_assert_eq(more.err, ERR_OK);
+	clustertx_free(t);
+	mock_chain_free(m);
+}
+
+/* http or https, and nothing else. */
+Test(clustertx, urls)
+{
+	static const char *const good[] = { "https://rpc.example/key" };
+	static const char *const bad[] = { "https//rpc.example", "ws://a",
+		"HTTP://a", "" };
+	struct clustertx_options o = {
+		.chain_id = CHAIN, .urls = good, .n_urls = 1, .timeout_ms = 1
+	};
+	struct clustertx *t = NULL;
+
+	for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		o.urls = &bad[i];
+		cr_assert_eq(clustertx_new(&t, &o), ERR_CONFIG, "%s", bad[i]);
+	}
+	cr_assert_null(t);
+	o.urls = good;
+	cr_assert_eq(clustertx_new(&t, &o), ERR_OK);
+	clustertx_free(t);
+	clustertx_free(NULL);
 }

@@ -69,3 +69,89 @@ Test(world, chosen_slots_do_not_meet)
 	world_unref(w);
 	codes_free(codes);
 }
+
+/* Code by its hash: what is put twice is there once; what does not fit beside
+ * the others makes them go, and what never fits is not kept.  What somebody
+ * holds stays. */
+Test(world, codes_are_bounded)
+{
+	uint8_t bytes[3][700] = { { 1 }, { 2 }, { 3 } }, large[1025] = { 4 };
+	struct codes *codes = codes_new(1024);
+	const struct code *a, *b, *again, *big;
+
+	a = codes_put(codes, BYTES_OF(bytes[0]));
+	again = codes_put(codes, BYTES_OF(bytes[0]));
+	cr_assert_eq(a, again);
+	codes_unref(again);
+	b = codes_put(codes, BYTES_OF(bytes[1]));
+	cr_assert_null(codes_get(codes, a->hash));
+	again = codes_get(codes, b->hash);
+	cr_assert_eq(b, again);
+	codes_unref(again);
+	/* Forgotten, and still what it was. */
+	cr_assert_eq(a->bytes.len, sizeof bytes[0]);
+	cr_assert_arr_eq(a->bytes.p, bytes[0], sizeof bytes[0]);
+	big = codes_put(codes, BYTES_OF(large));
+	cr_assert_null(codes_get(codes, big->hash));
+	cr_assert_null(codes_get(codes, b->hash));
+	cr_assert_arr_eq(big->bytes.p, large, sizeof large);
+	codes_free(codes);
+	cr_assert_arr_eq(b->bytes.p, bytes[1], sizeof bytes[1]);
+	codes_unref(a);
+	codes_unref(b);
+	codes_unref(big);
+	codes_unref(NULL);
+	codes_free(NULL);
+}
+
+/* Nor are there more than a thousand, however small. */
+Test(world, codes_are_counted)
+{
+	struct codes *codes = codes_new(1u << 20);
+	uint8_t first[32];
+
+	for (unsigned i = 0; i < 1025; i++) {
+		uint8_t bytes[2] = { (uint8_t)i, (uint8_t)(i >> 8) };
+		const struct code *k = codes_put(codes, BYTES_OF(bytes));
+
+		cr_assert_not_null(k);
+		if (i == 0)
+			memcpy(first, k->hash, 32);
+		codes_unref(k);
+		k = codes_get(codes, first);
+		cr_assert_eq(k != NULL, i < 1024, "%u", i);
+		codes_unref(k);
+	}
+	codes_free(codes);
+}
+
+/* A world that a contract has filled is said to be full: by accounts, and by
+ * slots. */
+Test(world, full)
+{
+	const uint8_t zero[32] = { 0 };
+	const struct stateproof_account nothing = { .exists = false };
+	struct codes *codes = codes_new(1024);
+	struct world *w = world_new(&at, codes);
+	uint8_t key[32] = { 0 };
+	unsigned n = 0;
+
+	for (; !world_full(w) && n < 1000000; n++) {
+		key[0] = (uint8_t)n, key[1] = (uint8_t)(n >> 8);
+		key[2] = (uint8_t)(n >> 16);
+		cr_assert_eq(world_put_account(w, key, &nothing), ERR_OK);
+	}
+	cr_assert_gt(n, 100);
+	cr_assert_lt(n, 1000000);
+	world_unref(w);
+	w = world_new(&at, codes);
+	for (n = 0; !world_full(w) && n < 1000000; n++) {
+		key[0] = (uint8_t)n, key[1] = (uint8_t)(n >> 8);
+		key[2] = (uint8_t)(n >> 16);
+		cr_assert_eq(world_put_slot(w, key, key, zero), ERR_OK);
+	}
+	cr_assert_gt(n, 1000);
+	cr_assert_lt(n, 1000000);
+	world_unref(w);
+	codes_free(codes);
+}
