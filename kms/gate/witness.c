@@ -21,6 +21,9 @@
 #define WANTS_MAX (ACCOUNTS_MAX + SLOTS_LARGE_MAX / STATEASK_SLOTS + 1u)
 /* An access list of as many entries as we would use, in JSON. */
 #define HINT_REPLY (512u * 1024)
+/* What a call returns is no longer than what the gas pays for; how much of it is
+ * an answer is asked afterwards. */
+#define RETURN_MAX (16u << 20)
 /* The first guess of how far a sequence of slots goes on. */
 #define AHEAD_FIRST 8u
 
@@ -369,7 +372,7 @@ run_once(enum evm_outcome *outcome, struct job *j, struct buf *out,
 		.code = on_code,
 		.storage = on_storage };
 	struct evm_call call = {
-		.data = j->c->data, .gas = j->c->gas, .max_return = j->c->max
+		.data = j->c->data, .gas = j->c->gas, .max_return = RETURN_MAX
 	};
 	struct world_header h;
 	enum err e = world_header(j->world, &h);
