@@ -197,22 +197,15 @@ ask_pin(struct registry *r, const struct chain_block *b,
 	return e;
 }
 
+/* Asks, and keeps the answer; what is kept pick_kept has looked for. */
 static enum err
 read_pin(struct registry *r, const struct chain_block *b,
     const uint8_t app_id[static 20], uint64_t *out, struct refusal *why)
 {
 	struct pin *p = pin_slot(r, app_id);
-	bool have;
-	enum err e;
+	enum err e = ask_pin(r, b, app_id, out, why);
 
-	(void)pthread_mutex_lock(&r->lock);
-	have = cache_at(r, b) && p->used && memcmp(p->app_id, app_id, 20) == 0;
-	if (have)
-		*out = p->epoch;
-	(void)pthread_mutex_unlock(&r->lock);
-	if (have)
-		return ERR_OK;
-	if ((e = ask_pin(r, b, app_id, out, why)) != ERR_OK)
+	if (e != ERR_OK)
 		return e;
 	(void)pthread_mutex_lock(&r->lock);
 	if (cache_at(r, b)) {

@@ -324,8 +324,8 @@ give_up(struct channel *c, enum err e, const struct refusal *local,
 	c->dead = true;
 	if (why != NULL)
 		*why = *local;
-	if (c->session == NULL || c->stream == NULL ||
-	    session_refused_by_peer(c->session) || e == ERR_IO)
+	if (c->session == NULL || session_refused_by_peer(c->session) ||
+	    e == ERR_IO)
 		return e;
 	c->out.len = 0;
 	session_refuse(c->session, &c->out,

@@ -309,14 +309,12 @@ close_handles(struct channel_server *s)
 static void
 finish(struct channel_server *s)
 {
-	if (!s->stopping || accepts_posted(s) || s->n_half + s->n_open > 0 ||
-	    s->listener == NULL)
+	if (!s->stopping || accepts_posted(s) || s->n_half + s->n_open > 0)
 		return;
 	for (uint32_t i = 0; i < s->n_slots; i++)
 		if (s->slot[i] != NULL)
 			return;
 	nng_stream_listener_free(s->listener);
-	s->listener = NULL;
 	/* Waits for a callback that is still on its way out: after this
 	 * nobody sends to `wake`. */
 	free_accepts(s);
