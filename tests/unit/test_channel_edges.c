@@ -465,31 +465,6 @@ Test(channel_edges, sources_of_both_versions)
 	stop();
 }
 
-/* More at once than are accepted in a second: the others wait with the kernel,
- * and none is lost. */
-Test(channel_edges, accepts_wait)
-{
-	enum { N = 900 };
-	static struct raw r[N];
-	uint64_t began = clock_mono_ms(), taken;
-
-	start();
-	for (unsigned i = 0; i < N; i++) {
-		char from[32];
-
-		(void)snprintf(from, sizeof from, "127.0.1.%u", 1 + i % 200);
-		cr_assert(raw_connect(&r[i], AF_INET, from));
-		taken = stats().accepted;
-		cr_assert_leq(
-		    taken, 500 + 2 * (clock_mono_ms() - began + 20) + 32);
-	}
-	UNTIL(stats().accepted == N);
-	for (unsigned i = 0; i < N; i++)
-		raw_close(&r[i]);
-	UNTIL(stats().half_open == 0);
-	stop();
-}
-
 /* ---- evidence ---- */
 
 /* An owner that fails without a reason is no acceptance, and the peer hears
