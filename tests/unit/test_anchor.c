@@ -274,6 +274,30 @@ Test(anchor, impossible_seats)
 	cr_assert_eq(parse(&x), ERR_MALFORMED);
 }
 
+/* The seats' hash is that of the words that state() has of them: keccak256 of
+ * 0x20, their number, name and device of each. */
+Test(anchor, seats_hash)
+{
+	struct answer x = good();
+	struct anchor_state s;
+	uint8_t want[32], got[32];
+
+	cr_assert_eq(
+	    anchorabi_state(&s, (struct bytes){ x.w[0], (size_t)x.n * 32 }),
+	    ERR_OK);
+	anchor_seats_hash(got, &s.v);
+	number(&x, W_SEATS, 0x20);
+	keccak256(want, x.w[W_SEATS], (size_t)(x.n - W_SEATS) * 32);
+	cr_assert_arr_eq(got, want, 32);
+	s.v.seat[1].device_id[31] ^= 1;
+	anchor_seats_hash(got, &s.v);
+	cr_assert_arr_neq(got, want, 32);
+	s.v.seat[1].device_id[31] ^= 1;
+	s.v.n_seats = 1;
+	anchor_seats_hash(got, &s.v);
+	cr_assert_arr_neq(got, want, 32);
+}
+
 /* ---- signatures ---- */
 
 static struct k256_secret

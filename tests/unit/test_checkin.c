@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 
+#include "common/crypto/keccak.h"
 #include "common/eth/abi.h"
 #include "kms/gate/checkin.h"
 #include "tests/lib/mock_chain.h"
@@ -169,4 +170,52 @@ SUITE(none)
 	cr_assert_eq(mock_count_calls_at(m, 0, contract, AT), 3);
 	cr_assert_eq(checkin_find(c, NOW, batch, 0, &f, &why), ERR_OK);
 	cr_assert_not(f.found);
+}
+
+/* What goes on chain for a batch: every part counts, and one batch is not the
+ * beginning of another. */
+SUITE(batch)
+{
+	static const uint8_t nonce[3][CHECKIN_NONCE_LEN] = { { 1 }, { 2 },
+		{ 3 } };
+	static const uint8_t swapped[2][CHECKIN_NONCE_LEN] = { { 2 }, { 1 } };
+	uint8_t want[32], got[32], text[23 + 8 + 20 + 1 + 64];
+	uint8_t other[20] = { 0x9f, 0xe5 };
+
+	memset(text, 0, sizeof text);
+	memcpy(text, "devproof-kms/checkin/v1", 23);
+	text[23 + 6] = CHAIN >> 8;
+	text[23 + 7] = CHAIN & 0xff;
+	memcpy(text + 31, contract, 20);
+	text[51] = 2;
+	text[52] = 1;
+	text[52 + 32] = 2;
+	keccak256(want, text, sizeof text);
+	checkin_batch(got, CHAIN, contract, nonce, 2);
+	cr_assert_arr_eq(got, want, 32);
+	checkin_batch(got, CHAIN + 1, contract, nonce, 2);
+	cr_assert_arr_neq(got, want, 32);
+	checkin_batch(got, CHAIN, other, nonce, 2);
+	cr_assert_arr_neq(got, want, 32);
+	checkin_batch(got, CHAIN, contract, nonce, 1);
+	cr_assert_arr_neq(got, want, 32);
+	checkin_batch(got, CHAIN, contract, nonce, 3);
+	cr_assert_arr_neq(got, want, 32);
+	checkin_batch(got, CHAIN, contract, swapped, 2);
+	cr_assert_arr_neq(got, want, 32);
+}
+
+/* What no endpoint takes is not there, and the reason is told to who asks. */
+SUITE(send_refused)
+{
+	struct k256_secret key;
+
+	k256_generate(&key);
+	mock_canned(m, MOCK_ALL, "eth_getTransactionCount",
+	    "\"error\":{\"code\":-32005,\"message\":\"no\"}");
+	cr_assert_eq(checkin_send(c, batch[0], &key, &why), ERR_AGAIN);
+	cr_assert_neq(why.code, REASON_NONE);
+	cr_assert_eq(checkin_send(c, batch[0], &key, NULL), ERR_AGAIN);
+	cr_assert_eq(mock_count(m, 0, "eth_sendRawTransaction"), 0);
+	checkin_free(NULL);
 }

@@ -239,6 +239,8 @@ story(enum mode mode)
 	expect(GATE_APP, &bi, ERR_DENIED, REASON_CONTRACT_COMPOSE);
 	bi.compose_hash[0] ^= 1;
 	call1(kms, 0x3e32d346, bi.mr_aggregated, 32);
+	mine_to_final();
+	expect(GATE_KMS, &bi, ERR_DENIED, REASON_CONTRACT_KMS_DEVICE);
 	call1(kms, 0x4d5922a1, bi.device_id, 32);
 	call1(app, 0x67b3f22c, compose, 32); /* removeComposeHash */
 	mine_to_final();

@@ -385,6 +385,20 @@ Test(gate_moves, floor_gets_its_hash)
 	cr_assert_eq(why.code, REASON_CHAIN_BACKWARDS, "%s", why.detail);
 }
 
+/* Who asks for the block alone is refused as everybody is. */
+Test(gate_moves, block)
+{
+	struct chain_block b = { .number = 7 };
+
+	cr_assert_eq(gate_block(g, NOW, &b, &why), ERR_OK);
+	cr_assert_eq(b.number, 100);
+	b.number = 7;
+	next_block(99);
+	cr_assert_eq(gate_block(g, NOW, &b, &why), ERR_AGAIN);
+	cr_assert_eq(why.code, REASON_CHAIN_BACKWARDS);
+	cr_assert_eq(b.number, 7);
+}
+
 /* ---- gate: what is seldom asked ---- */
 
 /* Whether an app is registered: a bool, or no answer. */

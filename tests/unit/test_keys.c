@@ -490,3 +490,30 @@ Test(keys, epoch_certificate_emergency)
 	epoch_roots_free(n);
 	epoch_roots_free(r);
 }
+
+/* Whoever signs a digest so has the root: the signature is of that root's key,
+ * over that digest and no other. */
+Test(keys, attest)
+{
+	struct epoch_roots *r = roots(0, ROOT_K256, ROOT_CA), *other;
+	uint8_t digest[32] = { 1, 2, 3 };
+	struct epoch_public pub, not ;
+	struct k256_sig65 sig;
+	struct k256_pub by;
+
+	epoch_roots_public(r, &pub);
+	cr_assert_eq(epoch_attest(&sig, r, digest), ERR_OK);
+	cr_assert_eq(k256_recover_digest(&by, &sig, digest), ERR_OK);
+	cr_assert_arr_eq(by.b, pub.k256.b, sizeof by.b);
+	digest[31] ^= 1;
+	if (k256_recover_digest(&by, &sig, digest) == ERR_OK)
+		cr_assert_arr_neq(by.b, pub.k256.b, sizeof by.b);
+	digest[31] ^= 1;
+	cr_assert_eq(epoch_roots_generate(&other, 0), ERR_OK);
+	epoch_roots_public(other, &not );
+	cr_assert_eq(epoch_attest(&sig, other, digest), ERR_OK);
+	cr_assert_eq(k256_recover_digest(&by, &sig, digest), ERR_OK);
+	cr_assert_arr_eq(by.b, not .k256.b, sizeof by.b);
+	epoch_roots_free(other);
+	epoch_roots_free(r);
+}
