@@ -200,7 +200,8 @@ gather(struct lease *l, const struct lease_now *now, struct lease_batch *b)
 {
 	struct lease_own *o = lease_newest(l);
 
-	b->n = 0;
+	/* It is kept, so nothing of the caller's stack stays in it. */
+	*b = (struct lease_batch){ 0 };
 	if (own_waits(l)) {
 		memcpy(b->nonce[b->n++], o->nonce, sizeof o->nonce);
 		l->listed = o->number;
