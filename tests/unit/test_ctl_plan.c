@@ -342,8 +342,8 @@ Test(ctl_plan, compose_warnings)
 		"\\\"image\\\": \\\"x\\\"", "image: a@sha256:00\\n  image: b" };
 	static const char *const pinned[] = { "", "image:", "images: x",
 		"image: a@sha256:0011", "image: 'a/b:1@sha256:0011' # image",
-		"image: a-very-long-registry-name.example/with/a/long/path/"
-		"to-an-image:1.2.3-with-a-tag@sha256:0011" };
+		("image: a-very-long-registry-name.example/with/a/long/path/"
+		 "to-an-image:1.2.3-with-a-tag@sha256:0011") };
 	char text[512];
 
 	for (size_t i = 0; i < sizeof loose / sizeof *loose; i++) {
