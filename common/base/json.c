@@ -176,6 +176,7 @@ json_set_hex(json_t *obj, const char *key, const uint8_t *p, size_t len)
 	e = json_set_new(obj, key, json_string(s));
 	secret_wipe(s, 2 * len);
 	free(s);
+	secret_wipe_stack(); /* as in parse */
 	return e;
 }
 

@@ -126,8 +126,6 @@ envbox_open(struct buf *out, const uint8_t secret[static 32], struct bytes blob)
 		buf_wipe(out);
 		*out = b;
 		b = (struct buf){ 0 }; /* transferred */
-	} else if (b.p != NULL) {
-		secret_wipe(b.p, b.cap);
 	}
 done:
 	secret_wipe(shared, sizeof shared);
