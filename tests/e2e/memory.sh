@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Goal of this test: after releases, hand-overs, certificates and a restart the
-# secrets of nodes and agents are in locked pages alone, which no core and no
+# Goal of this test: after releases, hand-overs, certificates, a rotation of the
+# root and a restart the secrets of nodes and agents are in locked pages alone, which no core and no
 # swap has: not on a stack, not in the heap, not in arguments or environments.
 # The nodes are of a build that says what its secrets are, and that may be
 # dumped (tests/disclose); a secret that it keeps in plain memory on purpose
@@ -25,9 +25,15 @@ guarded() { # report name...: they were found, in locked pages
 	shift
 	for name; do grep -q "^guarded $name " "$r" || { cat "$r"; return 1; }; done
 }
+both() { # report: of two epochs
+	local name
+	for name in root_k256 root_ca wrap_key; do
+		grep -qE "^guarded $name ([2-9]|[1-9][0-9])\b" "$W/report.$1" || { cat "$W/report.$1"; return 1; }
+	done
+}
 
 # ---- use everything that makes or carries a key -----------------------------
-ok 'sim init' ctl sim init "$D"
+ok 'sim init' ctl sim init "$D" --council 5:3
 ok 'three nodes, two of which were handed their keys' ctl sim up "$D"
 [ $failures -eq 0 ] || finish
 ok 'an app' ctl sim app "$D" one
@@ -37,11 +43,32 @@ uses() {
 	for i in $(seq 20); do
 		key one "/path/$i" || return 1
 		key two "/path/$i" || return 1
-	done >"$W/derived"
+	done >>"$W/derived"
 	curl -sf --unix-socket "$(sock one)" http://x/GetTlsKey \
 	    -d '{"subject":"one.example","usage_server_auth":true}' | jq -e .key
 }
 ok 'keys by path, and a certificate' uses
+# A second root, made by one of them and handed to the others; one app moves to
+# it and asks for both.
+told() { ctl rotate status --sim "$D" --json | jq -e "$1"; }
+ordered() {
+	local id m
+	id=$(ctl rotate order --sim "$D" --member 0 --json | jq -er .proposal) || return 1
+	for m in 1 2; do ctl council vote "$id" --sim "$D" --member $m || return 1; done
+	ctl sim time "$D" 1h && ctl council execute "$id" --sim "$D" --wait-final
+}
+data() { # app epoch
+	ctl key data --socket "$(sock "$1")" --epoch "$2" --json | jq -er .key >>"$W/derived"
+}
+moves() {
+	ctl rotate pin "$(jq -er '.apps[] | select(.name == "one") | .app_id' "$D/sim.json")" \
+	    1 --sim "$D" --wait-final && ctl sim restart "$D" one && data one 0 && data one 1
+}
+ok 'a new root is ordered' ordered
+ok 'it is made, and published' eventually 90 told '.epochs[1].state == "published"'
+ok 'its time to be vetoed ends' ctl sim time "$D" 3h
+ok 'it is the active one' eventually 90 told '.active == 1'
+ok 'an app moves to it' moves
 # Two nodes start again: one that may be dumped, and one as it is shipped, both
 # from a shell whose limits would let them; and so does an agent.
 mkdir "$W/real"
@@ -87,6 +114,7 @@ for node in kms0 kms1 kms2; do
 	look $node
 	ok "$node: roots, wrapping keys and those of sessions are in locked pages" \
 	    guarded $node root_k256 root_ca wrap_key anchor channel_send channel_recv
+	ok "$node: so are both epochs'" both $node
 done
 for node in kms0 kms1; do
 	ok "$node: its planted secret is found" grep -q '^exposed planted 1 ' "$W/report.$node"
