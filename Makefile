@@ -169,8 +169,9 @@ $(B)/ct/%.o: %.c | $(GEN_H)
 	$(CC) $(CPPFLAGS) -DCT_CHECK $(CFLAGS) -MMD -MP -c $< -o $@
 $(B)/ctime: $(B)/tests/ctime/ctime.o $(CT_CASES) $(CT_MARKED) $(ARCHIVES)
 $(B)/wiped: $(B)/tests/ctime/wiped.o $(CT_CASES) $(ARCHIVES)
+$(B)/wiped: CT_WRAP := -Wl,--wrap=secret_wipe -Wl,--wrap=secret_wipe_stack
 $(B)/ctime $(B)/wiped:
-	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=secret_random -o $@ \
+	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic -Wl,--wrap=secret_random $(CT_WRAP) -o $@ \
 	    $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 # A fuzz target links with replay.c for the tests, with libFuzzer for fuzzing.

@@ -192,15 +192,17 @@ boxes(void)
 	uint8_t secret[32], pub[32], text[100], mine[32], shared[32];
 	static const uint8_t iv[ENVBOX_IV] = { 1 };
 	struct buf box = { 0 }, out = { 0 };
+	enum err e;
 
 	ct_draw(secret, sizeof secret);
 	ct_draw(text, sizeof text);
 	(void)crypto_scalarmult_base(pub, secret);
 	ct_public(pub, sizeof pub);
 	ct_random(1);
-	NEED(envbox_seal(&box, pub, BYTES_OF(text)) == ERR_OK);
+	e = envbox_seal(&box, pub, BYTES_OF(text));
 	ct_random(0);
-	ct_public(box.p, box.len);
+	ct_public(box.p, box.len); /* the nonce in it, too */
+	NEED(e == ERR_OK);
 	/* AES's own key, and the key that it expands to first. */
 	NEED(crypto_scalarmult(shared, secret, box.p) == 0);
 	ct_result(shared, sizeof shared);
@@ -211,6 +213,10 @@ boxes(void)
 	ct_result(out.p, out.len);
 	buf_wipe(&out);
 	ct_draw(mine, sizeof mine);
+	NEED(crypto_scalarmult(shared, mine, pub) == 0);
+	ct_result(shared, sizeof shared);
+	ct_gone(shared, sizeof shared);
+	secret_wipe_stack();
 	NEED(envbox_seal_with(&box, pub, mine, iv, BYTES_OF(text)) == ERR_OK);
 	ct_public(box.p, box.len);
 	box.p[40] ^= 1;

@@ -44,10 +44,10 @@ table(void)
 __attribute__((noinline)) static uint8_t
 forgets(const uint8_t *key)
 {
-	volatile uint8_t copy[32];
+	uint8_t copy[32];
 
-	for (size_t i = 0; i < sizeof copy; i++)
-		copy[i] = key[i];
+	memcpy(copy, key, sizeof copy);
+	__asm__ volatile("" ::"r"(copy) : "memory"); /* it is read */
 	return copy[0] ^ copy[31];
 }
 
@@ -60,6 +60,20 @@ on_stack(void)
 	ct_draw(key, sizeof key);
 	x = forgets(key);
 	(void)x;
+	ct_gone(key, sizeof key);
+}
+
+/* As above, and the next call clears it. */
+static void
+for_a_moment(void)
+{
+	uint8_t key[32];
+	int x;
+
+	ct_draw(key, sizeof key);
+	x = forgets(key);
+	NEED((x | 1) != 0);
+	secret_wipe_stack();
 	ct_gone(key, sizeof key);
 }
 
@@ -93,6 +107,8 @@ static const struct ct_case item[] = {
 	{ "a comparison that ends early", branch, CT_PLANTED_TIME },
 	{ "a table at a secret's place", table, CT_PLANTED_TIME },
 	{ "a key left on the stack", on_stack, CT_PLANTED_STACK },
+	{ "a key left on the stack for a moment", for_a_moment,
+	    CT_PLANTED_STACK },
 	{ "a key left in a freed block", in_heap, CT_PLANTED_HEAP },
 	{ "a key left in a moved block", in_moved_block, CT_PLANTED_HEAP },
 };

@@ -10,6 +10,7 @@
 #include "common/base/secret.h"
 #include "tests/ctime/ctime.h"
 
+int ct_traps; /* not here */
 static int taint_random;
 static int failed; /* in this case */
 
@@ -43,8 +44,7 @@ ct_draw(void *p, size_t len)
 	VALGRIND_MAKE_MEM_UNDEFINED(p, len);
 }
 
-void
-ct_result(void *p, size_t len)
+void(ct_result)(void *p, size_t len)
 {
 	uint8_t bits[512];
 
@@ -59,14 +59,12 @@ ct_result(void *p, size_t len)
 	failed = 1;
 }
 
-void
-ct_public(const void *p, size_t len)
+void(ct_public)(const void *p, size_t len)
 {
 	VALGRIND_MAKE_MEM_DEFINED(p, len);
 }
 
-void
-ct_gone(void *p, size_t len)
+void(ct_gone)(void *p, size_t len)
 {
 	secret_wipe(p, len);
 }

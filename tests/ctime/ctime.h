@@ -49,6 +49,49 @@ void ct_random(int on);
 
 /* What a case needs to hold; a public value. */
 void ct_need(int truth, const char *what, int line);
-#define NEED(x) ct_need((x), #x, __LINE__)
+
+/* Before anything else is called that would hide it, `wiped` looks at what the
+ * call before has left below the stack pointer: by a trap, whose handler has a
+ * stack of its own, and which does what ct_result or ct_public would do first.
+ * `ct_traps` says whether there is a handler. */
+enum ct_then { CT_LOOK, CT_RESULT, CT_PUBLIC_NOW };
+extern int ct_traps;
+static inline int
+ct_trap(enum ct_then what, const void *p, size_t len)
+{
+#ifdef __x86_64__
+	if (ct_traps)
+		__asm__ volatile("int3" ::"a"(what), "D"(p), "S"(len)
+				 : "memory");
+#else
+	(void)what;
+	(void)p;
+	(void)len;
+#endif
+	return ct_traps;
+}
+
+#define NEED(x) \
+	do { \
+		int need_ = (x); \
+\
+		(void)ct_trap(CT_LOOK, NULL, 0); \
+		ct_need(need_, #x, __LINE__); \
+	} while (0)
+#define ct_result(p, len) \
+	do { \
+		if (!ct_trap(CT_RESULT, (p), (len))) \
+			(ct_result)((p), (len)); \
+	} while (0)
+#define ct_public(p, len) \
+	do { \
+		if (!ct_trap(CT_PUBLIC_NOW, (p), (len))) \
+			(ct_public)((p), (len)); \
+	} while (0)
+#define ct_gone(p, len) \
+	do { \
+		(void)ct_trap(CT_LOOK, NULL, 0); \
+		(ct_gone)((p), (len)); \
+	} while (0)
 
 #endif

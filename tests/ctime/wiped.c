@@ -5,13 +5,17 @@
 #include <execinfo.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
 
 #include "common/base/json.h"
 #include "common/base/secret.h"
+#include "common/crypto/k256.h"
 #include "tests/ctime/ctime.h"
 
 #define STACK_LEN (1024u * 1024)
@@ -33,7 +37,10 @@ static uint8_t filter[65536];
 static int watching, wrap_random, failed;
 static unsigned hits;
 static uint8_t *stack;
+static const uint8_t *heap; /* where it begins; there is one */
 static const char *case_name;
+
+void __real_secret_wipe(void *p, size_t len);
 
 /* ---- the list ---- */
 
@@ -46,7 +53,7 @@ add(const uint8_t *p, int backwards)
 	for (unsigned i = 0; i < WINDOW; i++)
 		b[i] = p[backwards ? WINDOW - 1 - i : i];
 	memcpy(&v, b, sizeof v);
-	secret_wipe(b, sizeof b);
+	__real_secret_wipe(b, sizeof b);
 	v ^= mask;
 	if (n_windows == WINDOWS_MAX)
 		abort();
@@ -88,7 +95,7 @@ add_all(const uint8_t *p, size_t len)
 			add(b, 0);
 			add(b, 1);
 		}
-	secret_wipe(b, sizeof b);
+	__real_secret_wipe(b, sizeof b);
 }
 
 /* The number of the secret that has it, from 1. */
@@ -215,8 +222,8 @@ look_into(const uint8_t *p, const uint8_t *end, const char *name)
 			printf("# %s: %zu bytes of its secret %u ", case_name,
 			    n, secret_at(p));
 			if (p >= stack && p < stack + STACK_LEN)
-				printf("on the stack, %zu below its top\n",
-				    (size_t)(stack + STACK_LEN - p));
+				printf("on the stack, %zu below its top %s\n",
+				    (size_t)(stack + STACK_LEN - p), name);
 			else
 				printf("at %p %s\n", (const void *)p, name);
 		}
@@ -259,6 +266,48 @@ __wrap_secret_random(void *out, size_t len)
 		add_all(out, len);
 }
 
+/* ---- the wipes themselves ---- */
+
+unsigned ct_wipes __attribute__((visibility("hidden")));
+
+void __wrap_secret_wipe(void *p, size_t len);
+void __real_secret_wipe_stack(void);
+void __wrap_secret_wipe_stack(void);
+
+/* Blocks are looked at when they are freed; how many there are is the business
+ * of libraries. */
+static int
+on_heap(const void *p)
+{
+	const uint8_t *end = sbrk(0);
+
+	return (const uint8_t *)p >= heap && (const uint8_t *)p < end;
+}
+
+void
+__wrap_secret_wipe(void *p, size_t len)
+{
+	ct_wipes += !on_heap(p);
+	__real_secret_wipe(p, len);
+}
+
+#ifdef __x86_64__
+/* Without a frame: the real one clears what is right below its caller's. */
+__attribute__((naked)) void
+__wrap_secret_wipe_stack(void)
+{
+	__asm__("incl ct_wipes(%rip)\n\t"
+		"jmp __real_secret_wipe_stack");
+}
+#else
+void
+__wrap_secret_wipe_stack(void)
+{
+	ct_wipes++;
+	__real_secret_wipe_stack();
+}
+#endif
+
 void
 ct_random(int on)
 {
@@ -278,15 +327,13 @@ ct_draw(void *p, size_t len)
 	add_all(p, len);
 }
 
-void
-ct_result(void *p, size_t len)
+void(ct_result)(void *p, size_t len)
 {
 	add_all(p, len);
 }
 
 /* No more a secret, whatever it was before. */
-void
-ct_public(const void *p, size_t len)
+void(ct_public)(const void *p, size_t len)
 {
 	const uint8_t *b = p;
 	unsigned kept = 0;
@@ -304,10 +351,9 @@ ct_public(const void *p, size_t len)
 	n_windows = kept;
 }
 
-void
-ct_gone(void *p, size_t len)
+void(ct_gone)(void *p, size_t len)
 {
-	secret_wipe(p, len);
+	__real_secret_wipe(p, len);
 }
 
 void
@@ -319,6 +365,66 @@ ct_need(int truth, const char *what, int line)
 	failed = 1;
 }
 
+/* ---- what the last call has left ---- */
+
+int ct_traps;
+#ifdef __x86_64__
+static uint8_t trap_stack[64 * 1024];
+
+static void
+on_trap(int sig, siginfo_t *si, void *context)
+{
+	const greg_t *reg = ((const ucontext_t *)context)->uc_mcontext.gregs;
+	const void *p = (const void *)(uintptr_t)reg[REG_RDI];
+	size_t len = (size_t)reg[REG_RSI];
+	int was = watching;
+
+	(void)sig;
+	(void)si;
+	watching = 0;
+	if (reg[REG_RAX] == CT_RESULT)
+		add_all(p, len);
+	else if (reg[REG_RAX] == CT_PUBLIC_NOW)
+		(ct_public)(p, len);
+	look_into(stack, (const void *)(uintptr_t)reg[REG_RSP],
+	    "when its call came back");
+	watching = was;
+}
+
+/* Of this thread. */
+static void
+set_traps(void)
+{
+	const struct sigaction on = { .sa_sigaction = on_trap,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK };
+	const stack_t own = { .ss_sp = trap_stack,
+		.ss_size = sizeof trap_stack };
+
+	ct_traps =
+	    sigaltstack(&own, NULL) == 0 && sigaction(SIGTRAP, &on, NULL) == 0;
+	if (!ct_traps)
+		abort();
+}
+
+/* The kernel wrote what registers held. */
+static void
+end_traps(void)
+{
+	ct_traps = 0;
+	memset(trap_stack, 0, sizeof trap_stack);
+}
+#else
+static void
+set_traps(void)
+{
+}
+
+static void
+end_traps(void)
+{
+}
+#endif
+
 /* ---- ---- */
 
 static void *
@@ -326,9 +432,11 @@ on_thread(void *cookie)
 {
 	const struct ct_case *c = cookie;
 
+	set_traps();
 	watching = 1;
 	c->run();
 	watching = 0;
+	end_traps();
 	return NULL;
 }
 
@@ -355,7 +463,7 @@ run(const struct ct_case *c)
 	memset(filter, 0, sizeof filter);
 	memset(stack, 0xa5, STACK_LEN);
 	failed = wrap_random = 0;
-	hits = 0;
+	hits = ct_wipes = 0;
 	case_name = c->name;
 	if (pthread_attr_init(&attr) != 0 ||
 	    pthread_attr_setstack(&attr, stack, STACK_LEN) != 0 ||
@@ -369,10 +477,26 @@ run(const struct ct_case *c)
 	    planted        ? ": planted, and found"
 		: hits > 0 ? ": copies of secrets stay behind"
 			   : "");
+	/* How many is in the file `wipes`, which run.sh compares. */
+	printf("# wiped %u times: %s\n", ct_wipes, c->name);
 	if (getenv("CTIME_DEPTH") != NULL)
 		printf("# %s used %zu bytes of stack\n", c->name, depth());
 	(void)fflush(stdout);
 	return ok;
+}
+
+/* Before all others, whichever are asked for: the process's one context of
+ * libsecp256k1 is made from a seed. */
+static void
+once(void)
+{
+	struct k256_secret s;
+
+	ct_draw(&s, sizeof s);
+	ct_random(1);
+	NEED(k256_secret_valid(&s));
+	ct_random(0);
+	k256_secret_wipe(&s);
 }
 
 /* usage: wiped [WORD]: the cases whose names have it. */
@@ -382,8 +506,13 @@ main(int argc, char **argv)
 	const struct ct_cases *all[] = { &ct_planted, &ct_base, &ct_crypto,
 		&ct_kms, &ct_node, &ct_agent };
 	void *warm[2];
-	int ok = 1;
+	static const struct ct_case first = { "what is made once", once, 0 };
+	int ok;
 
+	if (mallopt(M_ARENA_MAX, 1) != 1)
+		return 2;
+	heap = sbrk(0);
+	heap -= mallinfo2().arena;
 	json_wiping();
 	if (secret_process_init() != ERR_OK)
 		return 2;
@@ -393,6 +522,7 @@ main(int argc, char **argv)
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (stack == MAP_FAILED)
 		return 2;
+	ok = run(&first);
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		for (size_t k = 0; k < all[i]->n; k++)
 			if (argc < 2 ||
