@@ -6,6 +6,7 @@
 #include "common/attest/eventlog.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 #include "common/base/rd.h"
 
 #define VERSION_0 0
@@ -110,10 +111,11 @@ attestation_encode(struct buf *out, const struct evidence *ev,
 {
 	struct sink s = { .e = ERR_OK };
 	struct event_log log = { 0 };
+	uint64_t before = memfail_count();
 	enum err e = event_log_parse(&log, buf_view(&ev->event_log), why);
 
 	if (e != ERR_OK)
-		return e;
+		return memfail_err(before, e);
 	e = ERR_UNSUPPORTED;
 	for (size_t i = 0; i < log.n; i++)
 		if (log.event[i].v2)
@@ -130,7 +132,7 @@ attestation_encode(struct buf *out, const struct evidence *ev,
 done:
 	buf_fini(&s.b);
 	event_log_fini(&log);
-	return e;
+	return memfail_err(before, e);
 }
 
 /* ---- Reading ---- */
@@ -272,6 +274,7 @@ attestation_decode(struct evidence *out, uint8_t report_data[static 64],
 	struct event_log log = { 0 };
 	json_t *events = NULL;
 	struct bytes quote, config;
+	uint64_t before = memfail_count();
 	const uint8_t *rd;
 	enum err e;
 
@@ -310,5 +313,5 @@ done:
 	evidence_fini(&ev);
 	event_log_fini(&log);
 	json_decref(events);
-	return e;
+	return memfail_err(before, e);
 }

@@ -21,7 +21,8 @@
 
 /* attestation_encode appends the attestation to `out`, which is left alone
  * on failure.  ERR_DENIED: the log does not parse; ERR_UNSUPPORTED: it has
- * V2 events, which version 0 cannot say; ERR_LIMIT. */
+ * V2 events, which version 0 cannot say; ERR_LIMIT; ERR_NOMEM, whatever `why`
+ * says. */
 enum err attestation_encode(struct buf *out, const struct evidence *ev,
     const uint8_t report_data[static 64], bool stripped, struct refusal *why);
 
@@ -29,7 +30,8 @@ enum err attestation_encode(struct buf *out, const struct evidence *ev,
  * by its first byte; the caller owns `*out`, whose event log is the JSON of eventlog.h.
  * ERR_DENIED with REASON_QUOTE_UNSUPPORTED (another version or platform),
  * REASON_QUOTE_MALFORMED, or REASON_EVENT_LOG.  The runtime events must be
- * those of the event log; nothing is verified beyond that. */
+ * those of the event log; nothing is verified beyond that.  ERR_NOMEM, whatever
+ * `why` says. */
 enum err attestation_decode(struct evidence *out,
     uint8_t report_data[static 64], struct bytes in, struct refusal *why);
 

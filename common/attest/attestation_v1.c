@@ -5,6 +5,7 @@
 #include "common/attest/msgpackrd.h"
 #include "common/base/json.h"
 #include "common/base/limits.h"
+#include "common/base/memfail.h"
 
 #define VERSION_1 1
 
@@ -166,10 +167,11 @@ attestation_v1_encode(struct buf *out, const struct evidence *ev,
 {
 	struct sink s = { .e = ERR_OK };
 	struct event_log log = { 0 };
+	uint64_t before = memfail_count();
 	enum err e = event_log_parse(&log, buf_view(&ev->event_log), why);
 
 	if (e != ERR_OK)
-		return e;
+		return memfail_err(before, e);
 	put_map(&s, 3);
 	put_word(&s, "version");
 	put_uint(&s, VERSION_1);
@@ -199,7 +201,7 @@ attestation_v1_encode(struct buf *out, const struct evidence *ev,
 		e = buf_append(out, s.b.p, s.b.len, SIZE_MAX);
 	buf_fini(&s.b);
 	event_log_fini(&log);
-	return e;
+	return memfail_err(before, e);
 }
 
 /* ---- Reading ---- */
@@ -449,7 +451,7 @@ attestation_v1_decode(struct evidence *out, uint8_t report_data[static 64],
 		{ .name = "platform" }, { .name = "stack" } };
 	struct rd r = { .p = in.p, .left = in.len }, platform, stack;
 	struct evidence ev = { .tee = TEE_TDX };
-	uint64_t version;
+	uint64_t version, before = memfail_count();
 	enum err e;
 
 	if (in.len > ATTESTATION_MAX)
@@ -471,5 +473,5 @@ attestation_v1_decode(struct evidence *out, uint8_t report_data[static 64],
 		ev = (struct evidence){ 0 }; /* transferred */
 	}
 	evidence_fini(&ev);
-	return e;
+	return memfail_err(before, e);
 }

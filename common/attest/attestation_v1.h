@@ -29,7 +29,7 @@ attestation_is_v1(uint8_t first)
 }
 
 /* attestation_v1_encode appends the attestation to `out`, which is left alone
- * on failure.  ERR_DENIED: the log does not parse; ERR_LIMIT. */
+ * on failure.  ERR_DENIED: the log does not parse; ERR_LIMIT; ERR_NOMEM. */
 enum err attestation_v1_encode(struct buf *out, const struct evidence *ev,
     const uint8_t report_data[static 64], struct refusal *why);
 

@@ -171,7 +171,7 @@ json_set_hex(json_t *obj, const char *key, const uint8_t *p, size_t len)
 	enum err e;
 
 	if (s == NULL)
-		return ERR_NOMEM;
+		return memfail_note();
 	hex_encode(s, p, len);
 	e = json_set_new(obj, key, json_string(s));
 	secret_wipe(s, 2 * len);

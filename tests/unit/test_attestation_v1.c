@@ -312,6 +312,9 @@ Test(attestation_v1, malformed)
 		"a46b696e6401"
 		"a46461746180" STACK_OK,
 		"83" VERSION PLATFORM "c0" STACK_OK,
+		"83" VERSION PLATFORM "c3" STACK_OK,
+		"83" VERSION PLATFORM_OK STACK "c2",
+		"83" VERSION PLATFORM_OK STACK "c1",
 		/* the quote: text, nil, numbers of 256, of -1, a float */
 		"83" VERSION PLATFORM_DATA("82" QUOTE EVENT_LOG EVENT_1)
 		    STACK_OK,

@@ -164,3 +164,46 @@ Test(nomem_eth, rpc)
 	for (size_t i = 0; i < sizeof t / sizeof t[0]; i++)
 		cr_assert_gt(nomem_each(&op, &t[i]), 5);
 }
+
+/* ---- transactions ---- */
+
+struct signing {
+	struct buf raw;
+	uint8_t hash[32];
+};
+
+static enum err
+sign(void *arg)
+{
+	static const uint8_t data[300] = { 1 };
+	static const struct tx tx = {
+		.chain_id = 1, .max_fee = 7, .data = { data, sizeof data }
+	};
+	struct signing *s = arg;
+	struct k256_secret key;
+	enum err e;
+
+	memset(key.b, 0x46, sizeof key.b);
+	buf_fini(&s->raw);
+	memset(s->hash, 0, sizeof s->hash);
+	e = tx_sign(&s->raw, s->hash, &tx, &key);
+	cr_assert((e == ERR_OK) == (s->raw.len > 300));
+	cr_assert(e == ERR_OK || s->hash[0] == 0);
+	return e;
+}
+
+static void
+free_signing(void *arg)
+{
+	buf_fini(&((struct signing *)arg)->raw);
+}
+
+Test(nomem_eth, tx_sign)
+{
+	struct signing s = { .raw = { 0 } };
+	const struct nomem_op op = {
+		.name = "tx_sign", .run = sign, .fini = free_signing
+	};
+
+	cr_assert_gt(nomem_each(&op, &s), 3);
+}
