@@ -421,6 +421,45 @@ Test(attestation_v1, malformed)
 	buf_fini(&b);
 }
 
+/* A V2 event may show what is hashed, which must be that. */
+#define V2 "a776657273696f6e02"
+#define PREIMAGE_1 \
+	"a8707265696d616765c42c" \
+	"7b226e616d65223a2261222c227061796c6f6164223a2266" \
+	"66222c2274797065223a3133343231373732397d"
+
+static void
+preimage(const char *hex, enum err want)
+{
+	struct refusal why = { .code = REASON_NONE };
+	struct buf all = { 0 }, b = { 0 };
+
+	cr_assert_eq(
+	    buf_printf(&all,
+		"83" VERSION PLATFORM_DATA(
+		    "82" QUOTE_OK EVENT_LOG "91"
+		    "87" IMR TYPE DIGEST EVENT EVENT_PAYLOAD V2 "%s")
+		    STACK_DATA("83" REPORT_OK RUNTIME "91"
+			       "83" EVENT RUNTIME_PAYLOAD V2 CONFIG_OK),
+		hex),
+	    ERR_OK);
+	facts_hex_buf(&b, (char *)all.p);
+	cr_assert_eq(decode(buf_view(&b), &why), want, "%s", why.detail);
+	cr_assert(want == ERR_OK || why.code == REASON_EVENT_LOG);
+	buf_fini(&all);
+	buf_fini(&b);
+}
+
+Test(attestation_v1, preimages)
+{
+	char other[] = PREIMAGE_1;
+
+	preimage(PREIMAGE_1, ERR_OK);
+	other[strlen(other) - 1] ^= 1;
+	preimage(other, ERR_DENIED);
+	preimage("a8707265696d616765c400", ERR_DENIED);
+}
+
 /* Values within values end at a bound, however deep they go. */
 Test(attestation_v1, depth)
 {
