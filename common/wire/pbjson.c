@@ -162,13 +162,7 @@ put_value(json_t *obj, const ProtobufCFieldDescriptor *f, json_t *v)
 	enum err e = ERR_OK;
 
 	if (f->label != PROTOBUF_C_LABEL_REPEATED) {
-		/* The last one counts; of messages, each has its part. */
-		if (json_is_object(old) && json_is_object(v)) {
-			if (json_object_update(old, v) != 0)
-				e = ERR_NOMEM;
-			json_decref(v);
-			return e;
-		}
+		/* The last one counts. */
 		json_incref(old); /* it may be NULL */
 		e = json_set_new(obj, f->name, v);
 		json_wipe(old);
@@ -188,11 +182,15 @@ static enum err
 read_one(struct reader *r, json_t *obj, const ProtobufCFieldDescriptor *f,
     uint64_t number, struct bytes span, unsigned depth)
 {
-	json_t *v = NULL;
+	json_t *v = json_object_get(obj, f->name);
 	enum err e;
 
 	if (++r->values > PBJSON_VALUES_MAX)
 		return ERR_LIMIT;
+	/* A message may come in parts, and so its lists. */
+	if (v != NULL && f->type == PROTOBUF_C_TYPE_MESSAGE &&
+	    f->label != PROTOBUF_C_LABEL_REPEATED)
+		return read_message(r, v, f->descriptor, span, depth + 1);
 	e = read_value(r, &v, f, number, span, depth);
 	return e == ERR_OK ? put_value(obj, f, v) : e;
 }

@@ -319,6 +319,8 @@ Test(pbjson, parts)
 {
 	reads(K(request), "3a030a01613a041202abcd3a030a0162",
 	    "{\"peer_hello\":{\"slot\":\"b\",\"incarnation\":\"abcd\"}}");
+	reads(K(request), "2a050a016120012a04220202032a022004",
+	    "{\"join\":{\"slot\":\"a\",\"want\":[1,2,3,4]}}");
 	not_read(K(request), "3a030a01613a020a02", ERR_MALFORMED);
 	not_read(K(request), "3a030a01613a020801", ERR_MALFORMED);
 }
