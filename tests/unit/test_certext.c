@@ -198,9 +198,12 @@ Test(certext, app_info)
 	cr_assert_str_eq(c.info.key_provider, info.key_provider);
 	certext_fini(&c);
 	info.has_instance_id = false;
+	memset(info.key_provider, 'k', 300); /* as a longer bin */
 	info_bytes(&der, &info);
 	cr_assert_eq(certext_parse(&c, buf_view(&der), &why), ERR_OK);
 	cr_assert(!c.info.has_instance_id);
+	cr_assert_eq(strlen(c.info.key_provider), 300);
+	cr_assert_str_eq(c.info.key_provider, info.key_provider);
 	certext_fini(&c);
 	buf_fini(&der);
 }
