@@ -455,7 +455,7 @@ Test(attestation_v1, preimages)
 {
 	char other[] = PREIMAGE_1;
 
-	preimage(PREIMAGE_1, ERR_OK);
+	preimage(other, ERR_OK);
 	other[strlen(other) - 1] ^= 1;
 	preimage(other, ERR_DENIED);
 	preimage("a8707265696d616765c400", ERR_DENIED);
