@@ -7,7 +7,9 @@ reached and that LIST does not name, and every entry of LIST whose function is
 reached whole by now (lines and branches) or is there no more.  Exit status 1
 when there is any of these, or when a folder is below 90 %.
 
-A line of LIST: path, function, reason in words; "#" begins a comment.
+A line of LIST: path, function, reason in words; "#" begins a comment.  A reason
+that begins with "vectors:" is of a function that tests reach where there is
+../shared/vectors, and may be reached or not.
 Generated files (*.pb-c.*) are not counted, nothing else is left out.
 """
 import os
@@ -117,8 +119,10 @@ def main():
         if gone and (path, name) not in known:
             print(f"not listed: {path} {name}: lines {ranges(gone)}")
             bad = True
-    for path, name in known:
+    for (path, name), reason in known.items():
         if os.path.dirname(path) not in folders:
+            continue
+        if reason.startswith("vectors:"):
             continue
         gone, half = missed.get((path, name), ([], []))
         if not gone and not half:

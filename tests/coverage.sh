@@ -66,7 +66,7 @@ xargs -r -L1 -P"${JOBS:-2}" "$0" "$dir" --one <"$out/list"
 profiles=() bad=0
 while read -r name _; do
 	[ ! -e "$out/$name.profdata" ] || profiles+=("$out/$name.profdata")
-	if grep -E '^not ok|^ok.*# *skip' "$out/$name.tap" | sed "s/^/$name: /"; then
+	if grep -iE '^not ok|^ok.*# *skip' "$out/$name.tap" | sed "s/^/$name: /"; then
 		# Not to be taken for a run the next time.
 		touch -d @0 "$out/$name.profdata"
 	fi
