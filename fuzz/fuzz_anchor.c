@@ -47,6 +47,7 @@ write_state(struct buf *b, const struct anchor_state *s)
 	number(b, v->at.generation);
 	number(b, v->at.index);
 	hash(b, v->at.hash);
+	hash(b, v->opener);
 	number(b, s->orders);
 	hash(b, v->order.incarnation);
 	number(b, v->order.lossy);
@@ -56,7 +57,7 @@ write_state(struct buf *b, const struct anchor_state *s)
 	hash(b, v->announced.incarnation);
 	number(b, v->announced.open_at);
 	number(b, v->vetoes);
-	number(b, 18u * ABI_WORD);
+	number(b, 19u * ABI_WORD);
 	number(b, v->n_seats);
 	for (unsigned i = 0; i < v->n_seats; i++) {
 		hash(b, v->seat[i].slot);

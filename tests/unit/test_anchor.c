@@ -1,10 +1,12 @@
 /* What the chain keeps for the cluster, as a quorum of endpoints tells it:
  * everything that the contract cannot have said is refused. */
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
 #include <sodium.h>
 
+#include "common/base/file.h"
 #include "common/base/wr.h"
 #include "common/crypto/keccak.h"
 #include "common/eth/abi.h"
@@ -187,6 +189,29 @@ Test(anchor, impossible_points)
 	refuse_number(W_INDEX, 0);
 	refuse_number(W_HASH, 0);
 	refuse_number(W_OPENER, 0);
+}
+
+/* What the fuzzer begins with is of the contract as it is: else it would only
+ * ever stand before the door. */
+Test(anchor, corpus)
+{
+	static const char *const good_ones[] = { "announced", "empty",
+		"seats" };
+	struct buf b = { 0 };
+	struct anchor_state s;
+	char path[64];
+
+	for (unsigned i = 0; i < 3; i++) {
+		(void)snprintf(
+		    path, sizeof path, "fuzz/corpora/anchor/%s", good_ones[i]);
+		cr_assert_eq(file_read(&b, path, 4096), ERR_OK);
+		cr_assert_eq(
+		    anchorabi_state(&s, buf_view(&b)), ERR_OK, "%s", path);
+	}
+	cr_assert_eq(
+	    file_read(&b, "fuzz/corpora/anchor/no-order", 4096), ERR_OK);
+	cr_assert_eq(anchorabi_state(&s, buf_view(&b)), ERR_MALFORMED);
+	buf_fini(&b);
 }
 
 /* Before the genesis nobody can have ordered anything, nor changed who signs. */
