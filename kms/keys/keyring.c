@@ -32,10 +32,7 @@ keyring_new(struct keyring **out)
 
 	if (k == NULL)
 		return ERR_NOMEM;
-	if (pthread_mutex_init(&k->lock, NULL) != 0) {
-		free(k);
-		return ERR_NOMEM;
-	}
+	(void)pthread_mutex_init(&k->lock, NULL);
 	*out = k;
 	return ERR_OK;
 }

@@ -47,10 +47,9 @@ channel_abort_new(struct channel_abort **out)
 {
 	struct channel_abort *a = calloc(1, sizeof *a);
 
-	if (a == NULL || pthread_mutex_init(&a->lock, NULL) != 0) {
-		free(a);
+	if (a == NULL)
 		return ERR_NOMEM;
-	}
+	(void)pthread_mutex_init(&a->lock, NULL);
 	*out = a;
 	return ERR_OK;
 }
