@@ -284,34 +284,27 @@ Test(gate_moves, approval_of_the_block_before)
 	cr_assert_eq(d.block.number, 101);
 }
 
-/* A registry's state and an app's pin are those of one block. */
+static enum err
+ask_active(void)
+{
+	struct registry_choice c;
+	enum err e = registry_active(r, NOW, &c, &why);
+
+	at = c.block;
+	return e;
+}
+
+/* A registry's state and an app's pin are those of one block, and what is said
+ * of a block that is gone is not kept for the next. */
 Test(gate_moves, pin_of_the_block_before)
 {
-	static const uint32_t held_at[] = { REGISTRY_STATE, REGISTRY_PIN_OF };
-
-	for (unsigned i = 0; i < 2; i++) {
-		struct registry_choice c = { .number = 77 };
-		struct asker a = { .ask = ask_choice };
-		pthread_t t;
-
-		registry_says_pin(m, MOCK_ALL, contract, 1);
-		mock_hold(m, MOCK_ALL, held_at[i]);
-		next_block(200 + 10 * i);
-		cr_assert_eq(pthread_create(&t, NULL, run, &a), 0);
-		mock_wait_held_call(m, 0);
-		/* It hangs; another one is asked by a second registry's view. */
-		next_block(201 + 10 * i);
-		mock_hold(m, MOCK_ALL, 0);
-		cr_assert_eq(pthread_join(t, NULL), 0);
-		cr_assert_eq(a.e, ERR_OK);
-		cr_assert_eq(choice.block.number, 200 + 10 * i);
-		cr_assert_eq(choice.number, 1);
-		registry_says_pin(m, MOCK_ALL, contract, 0);
-		cr_assert_eq(
-		    registry_choose(r, app, NULL, NOW, &c, &why), ERR_OK);
-		cr_assert_eq(c.block.number, 201 + 10 * i);
-		cr_assert_eq(c.number, 0);
-	}
+	held(ask_choice, REGISTRY_PIN_OF, ask_active);
+	cr_assert_eq(at.number, 100);
+	cr_assert_eq(choice.number, 1);
+	registry_says_pin(m, MOCK_ALL, contract, 0);
+	cr_assert_eq(ask_choice(), ERR_OK);
+	cr_assert_eq(at.number, 101);
+	cr_assert_eq(choice.number, 0);
 }
 
 /* Where every answer is of a block that is gone by then, there is none: not an

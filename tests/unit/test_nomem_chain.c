@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include "common/base/file.h"
 #include "common/base/secret.h"
 #include "common/eth/abi.h"
 #include "common/eth/appauth.h"
@@ -190,6 +191,7 @@ make(void *arg)
 		.urls = mock_urls(m),
 		.n_urls = 3,
 		.timeout_ms = 20000 };
+	static const struct standard_code code;
 	enum err e;
 
 	fini(w);
@@ -197,13 +199,13 @@ make(void *arg)
 		return e;
 	ao.view = ro.view = co.view = w->v;
 	memcpy(ao.contract, anchor, 20);
-	memcpy(ao.kms, kms, 20);
 	memcpy(ro.contract, contract, 20);
 	memcpy(ro.kms, kms, 20);
 	memcpy(ro.anchor, anchor, 20);
 	memcpy(co.contract, contract, 20);
-	if ((e = gate_new(&w->g, w->v, contract)) == ERR_OK &&
-	    (e = anchor_new(&w->a, &ao)) == ERR_OK &&
+	if ((e = gate_new(&w->g, w->v, contract)) == ERR_OK && w->proof)
+		e = gate_pin(w->g, &code, 1);
+	if (e == ERR_OK && (e = anchor_new(&w->a, &ao)) == ERR_OK &&
 	    (e = registry_new(&w->r, &ro)) == ERR_OK)
 		e = checkin_new(&w->c, &co);
 	return e;
@@ -316,9 +318,36 @@ read_found(struct world *w, struct chain_block *b)
 	return e;
 }
 
-static enum err (*const reader[])(
-    struct world *w, struct chain_block *b) = { read_info, read_gateway,
-	read_registered, read_allowed, read_choice, read_found };
+/* What the contract says is that of the fuzzer's corpus. */
+static enum err
+read_anchor(struct world *w, struct chain_block *b)
+{
+	struct anchor_view v = { .vetoes = 77 };
+	enum err e = anchor_read(w->a, NOW, &v, NULL);
+
+	*b = v.block;
+	cr_assert_eq(v.vetoes, e == ERR_OK ? 2 : 77);
+	return e;
+}
+
+/* Nobody takes it, and says so: ERR_OK here. */
+static enum err
+send_in_vain(struct world *w, struct chain_block *b)
+{
+	struct refusal why = { .code = REASON_NONE };
+	const uint8_t batch[32] = { 1 };
+	enum err e = checkin_send(w->c, batch, &key, &why);
+
+	cr_assert_neq(e, ERR_OK);
+	if (e != ERR_AGAIN || strstr(why.detail, "too low") == NULL)
+		return e;
+	b->number = 100;
+	return ERR_OK;
+}
+
+static enum err (*const reader[])(struct world *w,
+    struct chain_block *b) = { read_info, read_gateway, read_registered,
+	read_allowed, read_choice, read_found, read_anchor, send_in_vain };
 
 /* A refusal tells no block, and leaves what it was to fill in. */
 static enum err
@@ -358,6 +387,17 @@ says(void)
 	cr_assert_eq(abi_put_u64(&b, MOCK_TIME(99), 1u << 20), ERR_OK);
 	mock_answer(m, MOCK_ALL, 0x6edb6422u /* at(bytes32) */, b.p, b.len);
 	buf_fini(&b);
+	cr_assert_eq(
+	    file_read(&b, "fuzz/corpora/anchor/announced", 4096), ERR_OK);
+	mock_answer_at(m, MOCK_ALL, anchor, REGISTRY_STATE, b.p, b.len);
+	buf_fini(&b);
+	mock_canned(
+	    m, MOCK_ALL, "eth_getTransactionCount", "\"result\":\"0x5\"");
+	mock_canned(
+	    m, MOCK_ALL, "eth_maxPriorityFeePerGas", "\"result\":\"0x3\"");
+	mock_canned(m, MOCK_ALL, "eth_estimateGas", "\"result\":\"0x5208\"");
+	mock_canned(m, MOCK_ALL, "eth_sendRawTransaction",
+	    "\"error\":{\"code\":-32000,\"message\":\"nonce too low\"}");
 	registry_says_new(&s, kms, anchor);
 	registry_says_epoch(&s, &root, h32, REGISTRY_ROUTINE);
 	registry_says_epoch(&s, &next_root, h32, REGISTRY_ROUTINE);
