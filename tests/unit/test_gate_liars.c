@@ -403,3 +403,59 @@ Test(gate_liars, unlisted_code, .fini = teardown, .timeout = 300)
 	cr_assert_eq(l.allowed, ERR_AGAIN);
 	cr_assert_eq(l.why_allowed.code, REASON_CHAIN_CODE);
 }
+
+/* The view is there, and then all lie or are silent: what a KMS node asks of the
+ * listed contract has no answer, neither a yes nor keys, and an app none either.
+ * Nothing of it is kept: when they tell the truth again, so does the gate. */
+Test(gate_liars, pinned_and_then_lies, .fini = teardown, .timeout = 300)
+{
+	static const enum lie lies[] = { LIE_DROP, LIE_ROOT, LIE_NULL,
+		LIE_SHAPE, LIE_VALUE };
+	const struct boot_info kms_node = { .tcb_status = TCB_UP_TO_DATE };
+	const char *url[ENDS];
+	struct chainview_options o = { .urls = url,
+		.n = ENDS,
+		.quorum = 2,
+		.chain_id = ANVIL_CHAIN,
+		.tag = CHAIN_FINALIZED,
+		.max_age_s = 3600,
+		.poll_ms = 600000,
+		.timeout_ms = 20000,
+		.proof = true,
+		.mono_ms = clock_mono_ms };
+
+	if (!setup())
+		cr_skip("no anvil, or contracts not built");
+	for (unsigned i = 0; i < ENDS; i++)
+		url[i] = liar_url(end[i]);
+	for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+		struct gate_kms_info info = { .ca_pub_len = 77 };
+		struct gate_decision d = { .block.number = 77 };
+		struct refusal why = { .code = REASON_NONE };
+		struct chainview *v = NULL;
+		struct gate *g = NULL;
+		struct chain_block b;
+		int64_t now = clock_wall_s();
+
+		tell(0, 0, LIE_NONE);
+		cr_assert_eq(chainview_new(&v, &o), ERR_OK);
+		cr_assert_eq(gate_new(&g, v, kms), ERR_OK);
+		cr_assert_eq(gate_pin(g, code, 2), ERR_OK);
+		cr_assert_eq(chainview_get(v, now, &b, &why), ERR_OK);
+		tell(0, ENDS, lies[i]);
+		cr_assert_eq(gate_kms_info(g, now, &info, &b, &why), ERR_AGAIN,
+		    "%s", lie_text(lies[i]));
+		cr_assert_eq(info.ca_pub_len, 77);
+		cr_assert_eq(gate_ask(g, GATE_KMS, &kms_node, now, &d, &why),
+		    ERR_AGAIN, "%s", lie_text(lies[i]));
+		cr_assert_eq(ask(g, compose, &why), ERR_AGAIN);
+		cr_assert_eq(d.block.number, 77);
+		tell(0, 0, LIE_NONE);
+		cr_assert_eq(gate_ask(g, GATE_KMS, &kms_node, now, &d, &why),
+		    ERR_DENIED);
+		cr_assert_eq(why.code, REASON_CONTRACT_OS_IMAGE);
+		cr_assert_eq(ask(g, compose, &why), ERR_OK);
+		gate_free(g);
+		chainview_free(v);
+	}
+}
