@@ -707,6 +707,63 @@ Test(channel_edges, wrong_answers)
 	stop();
 }
 
+struct seen {
+	unsigned n, peers;
+	bool whole;
+};
+
+static void
+on_each(void *cookie, const struct channel_caller *who)
+{
+	struct seen *s = cookie;
+
+	s->n++;
+	s->peers += who->role == CHANNEL_KMS_PEER;
+	s->whole = s->whole && who->peer->verified_at == h.now &&
+	    who->handshake_hash != NULL && who->conn != 0;
+}
+
+static void
+task_each(void *arg)
+{
+	channel_server_each(h.server, on_each, arg);
+}
+
+/* Who is shown of the sessions is attested and open: neither one that has only
+ * connected, nor one whose evidence is looked at, nor one that was dropped. */
+Test(channel_edges, each_session)
+{
+	struct seen s = { .whole = true };
+	struct raw app, peer, gone, silent, proving;
+
+	start();
+	open4(&app, CHANNEL_APP);
+	raw_request(&app, "q");
+	expect_answer(&app, "q");
+	open4(&peer, CHANNEL_KMS_PEER);
+	open4(&gone, CHANNEL_APP);
+	raw_request(&gone, "q");
+	expect_answer(&gone, "q");
+	raw_close(&gone);
+	UNTIL(h.closed == 1);
+	cr_assert(raw_connect(&silent, AF_INET, NULL));
+	h.hold_check = true;
+	cr_assert(raw_connect(&proving, AF_INET, NULL));
+	raw_prove(&proving, CHANNEL_APP, 0);
+	flush(&proving);
+	sem_wait(&h.held);
+	loop_do(task_each, &s);
+	cr_assert_eq(s.n, 2);
+	cr_assert_eq(s.peers, 1);
+	cr_assert(s.whole);
+	sem_post(&h.go);
+	raw_close(&app);
+	raw_close(&peer);
+	raw_close(&silent);
+	raw_close(&proving);
+	stop();
+}
+
 /* ---- bytes ---- */
 
 /* Half of a request is sent, and its other half `ms` later; what the owner does

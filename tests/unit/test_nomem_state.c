@@ -408,7 +408,50 @@ pem(void *arg)
 	return e;
 }
 
-/* certs_app is asked by test_nomem_service, sign_cert. */
+static struct p256_pub leaf_key;
+
+static void
+make_leaf_key(void *arg)
+{
+	struct p256_secret s = { .b = { [31] = 9 } };
+
+	(void)arg;
+	cr_assert_eq(p256_pubkey(&leaf_key, &s), ERR_OK);
+}
+
+/* All three certificates, or none. */
+static enum err
+issue(void *arg)
+{
+	static const uint8_t quote[100] = { 4 };
+	static const char *const names[] = { "app.example", "127.0.0.1" };
+	static const struct boot_info info;
+	const struct cert_request rq = { .key = leaf_key,
+		.subject = "app.example",
+		.org_name = "Example",
+		.alt_names = names,
+		.n_alt_names = 2,
+		.usage_server_auth = true,
+		.usage_client_auth = true,
+		.not_before = 1700000000,
+		.not_after = 1800000000,
+		.attestation = BYTES_OF(quote),
+		.app_info = &info };
+	struct buf chain[3] = { { .len = 1 }, { .len = 2 }, { .len = 3 } };
+	enum err e = certs_app(chain, roots, app_id, &rq);
+
+	(void)arg;
+	for (size_t i = 0; i < 3; i++) {
+		if (e != ERR_OK)
+			cr_assert_eq(chain[i].len, i + 1);
+		else
+			cr_assert_gt(chain[i].len, 100);
+		if (e == ERR_OK)
+			buf_fini(&chain[i]);
+	}
+	return e;
+}
+
 Test(nomem_state, keys)
 {
 	struct keys k = { 0 };
@@ -438,6 +481,16 @@ Test(nomem_state, keys)
 
 	for (size_t i = 0; i < sizeof op / sizeof op[0]; i++)
 		(void)nomem_each(&op[i], &k);
+}
+
+Test(nomem_state, certificates, .timeout = 300)
+{
+	const struct nomem_op op = { .name = "certs_app",
+		.setup = make_leaf_key,
+		.run = issue,
+		.sparse = true };
+
+	cr_assert_gt(nomem_each(&op, NULL), 100);
 }
 
 /* ---- the store ---- */
