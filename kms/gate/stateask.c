@@ -317,9 +317,10 @@ take_code(struct turn *t, const struct stateask_want *want, const json_t *v)
 	    has_code(t->w, want))
 		return;
 	e = rpc_data(&code, EVM_CODE_MAX, v);
-	if (e == ERR_OK &&
-	    (k = codes_put(t->a->codes, buf_view(&code))) == NULL)
-		e = ERR_NOMEM;
+	if (e == ERR_OK) {
+		k = codes_put(t->a->codes, buf_view(&code));
+		e = k != NULL ? ERR_OK : ERR_NOMEM;
+	}
 	/* Now the world takes it, if it is the account's. */
 	if (e == ERR_OK)
 		e = world_code(t->w, &view, want->address);

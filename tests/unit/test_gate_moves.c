@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
@@ -346,6 +347,34 @@ Test(gate_moves, floor_rises_during_a_look)
 	cr_assert_eq(why.code, REASON_CHAIN_BACKWARDS, "%s", why.detail);
 	next_block(105);
 	cr_assert_eq(ask_app(), ERR_OK);
+}
+
+/* One that is ahead, and then does not tell the block that the others have, is no
+ * voice; where it was needed there is no block. */
+Test(gate_moves, silent_in_the_second_round)
+{
+	for (unsigned others = 2; others >= 1; others--) {
+		struct asker a = { .ask = ask_app };
+		pthread_t t;
+
+		next_block(100);
+		mock_head(m, 0, 121, 111, 101);
+		if (others == 1)
+			mock_fork(m, 2, 90, 7);
+		mock_mode(m, 1, MOCK_HELD);
+		cr_assert_eq(pthread_create(&t, NULL, run, &a), 0);
+		mock_wait_held(m, 1);
+		/* It has been asked and has answered, long since. */
+		(void)nanosleep(
+		    &(const struct timespec){ .tv_nsec = 400000000 }, NULL);
+		mock_mode(m, 0, MOCK_GARBAGE);
+		mock_mode(m, 1, MOCK_FINE);
+		cr_assert_eq(pthread_join(t, NULL), 0);
+		mock_mode(m, 0, MOCK_FINE);
+		cr_assert_eq(a.e, others == 2 ? ERR_OK : ERR_AGAIN);
+		if (others == 2)
+			cr_assert_eq(d.block.number, 100);
+	}
 }
 
 /* A floor of a height that is reached says which block it was: once, and it is

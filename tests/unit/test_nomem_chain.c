@@ -6,10 +6,12 @@
 
 #include "common/base/file.h"
 #include "common/base/secret.h"
+#include "common/crypto/keccak.h"
 #include "common/eth/abi.h"
 #include "common/eth/appauth.h"
 #include "kms/gate/anchorabi.h"
 #include "kms/gate/checkin.h"
+#include "kms/gate/codes.h"
 #include "kms/gate/gate.h"
 #include "kms/gate/registry.h"
 #include "tests/lib/nomem/nomem.h"
@@ -421,4 +423,43 @@ Test(nomem_chain, readers)
 	for (; w.what < sizeof reader / sizeof reader[0]; w.what++)
 		cr_assert_gt(nomem_each(&op, &w), 5);
 	mock_chain_free(m);
+}
+
+/* Code that could not be kept is not there, and there is no reference to it. */
+static enum err
+put_code(void *arg)
+{
+	static const uint8_t bytes[40] = { 0x60 };
+	struct codes **codes = arg;
+	uint8_t hash[32];
+	const struct code *k, *kept;
+
+	if (*codes == NULL && (*codes = codes_new(1024)) == NULL)
+		return ERR_NOMEM;
+	k = codes_put(*codes, BYTES_OF(bytes));
+	keccak256(hash, bytes, sizeof bytes);
+	kept = codes_get(*codes, hash);
+	cr_assert_eq(k, kept);
+	codes_unref(kept);
+	codes_unref(k);
+	return k != NULL ? ERR_OK : ERR_NOMEM;
+}
+
+static void
+drop_codes(void *arg)
+{
+	struct codes **codes = arg;
+
+	codes_free(*codes);
+	*codes = NULL;
+}
+
+Test(nomem_chain, codes)
+{
+	struct codes *codes = NULL;
+	const struct nomem_op op = {
+		.name = "codes_put", .run = put_code, .fini = drop_codes
+	};
+
+	cr_assert_eq(nomem_each(&op, &codes), 2);
 }
