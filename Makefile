@@ -275,6 +275,14 @@ check-tsan: ## the unit tests that have threads, under ThreadSanitizer
 	    $(patsubst %,build/tsan/tests/plain/test_%,$(call listed,tsan))
 	SLOW=4 tests/run.sh plain build/tsan tests/checks/tsan.list
 
+.PHONY: check-cppcheck
+check-cppcheck: ## cppcheck over the product; make lint has it, too
+	nice -n 5 cppcheck --quiet --std=c11 --language=c -j2 -I. \
+	    --enable=warning,portability,performance --inline-suppr \
+	    --include=tests/checks/cppcheck.h \
+	    --suppressions-list=tests/checks/cppcheck.supp \
+	    --error-exitcode=1 $(CHECKED)
+
 # One object or stamp a file, so that only what changed is looked at again.
 CHECKED := $(COMMON) $(NODE) $(KMS) $(MAINS)
 .PHONY: check-analyzer check-tidy check-tidy-quick

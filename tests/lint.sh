@@ -69,10 +69,7 @@ grep -nE 'TODO|FIXME|XXX:' $files && say "unfinished work"
 git grep -nE '/(root|home|work)/' -- '*.c' '*.h' '*.sh' '*.md' '*.sol' '*.mjs' Makefile \
     ':!tests/lint.sh' && say "machine path"
 
-cppcheck --quiet --std=c11 --language=c --enable=warning,portability \
-    --inline-suppr --suppress=missingInclude --suppress=unknownMacro \
-    --suppress=internalAstError --suppress=funcArgOrderDifferent --error-exitcode=1 -j2 -I. \
-    $(echo "$files" | grep -E '^(common|node|kms)/.*\.c$') || say "cppcheck"
+make -s check-cppcheck || say "cppcheck"
 
 [ $bad -eq 0 ] && echo "lint: clean"
 exit $bad

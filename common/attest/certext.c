@@ -89,7 +89,9 @@ get_bin(struct rd *r, size_t max)
 	if (b.len > max)
 		r->bad = true;
 	b.p = r->bad ? NULL : rd_bytes(r, b.len);
-	return r->bad ? (struct bytes){ 0 } : b;
+	if (r->bad)
+		return (struct bytes){ 0 };
+	return b;
 }
 
 static void

@@ -59,7 +59,9 @@ head(struct rd *r)
 		h = (struct head){ MAP, number(r, b - 0xddu) };
 	if (h.type == BAD)
 		r->bad = true;
-	return r->bad ? (struct head){ .type = BAD } : h;
+	if (r->bad)
+		return (struct head){ .type = BAD };
+	return h;
 }
 
 /* The number of a head of type `want`. */

@@ -134,8 +134,9 @@ pem_certs(struct cert *c[static PEM_CERTS_MAX], size_t *n, struct bytes pem,
 			return fault("CERT_PARSE", "certificate");
 		(*n)++;
 	}
-	return e == ERR_NOTFOUND ? (struct fault){ 0 }
-				 : fault("CERT_PARSE", "PEM");
+	if (e != ERR_NOTFOUND)
+		return fault("CERT_PARSE", "PEM");
+	return (struct fault){ 0 };
 }
 
 static enum err
