@@ -92,6 +92,14 @@ SAN_GLUE := $(B)/tests/checks/tsan.o
 LDFLAGS += -Wl,--wrap=uv_async_init,--wrap=uv_async_send \
     -Wl,--wrap=pthread_mutex_destroy
 endif
+ifeq ($(SAN),memory)
+SAN_GLUE := $(B)/tests/checks/msan.o $(B)/msan_calls.o
+LDFLAGS += -Wl,@$(B)/msan_calls.wrap
+$(B)/msan_calls.o: tests/checks/msan.sh tests/checks/msan.c
+	@mkdir -p $(@D)
+	CC=$(CC) tests/checks/msan.sh $(@:.o=.S) $(@:.o=.wrap)
+	$(CC) -c $(@:.o=.S) -o $@
+endif
 
 $(B)/libcommon.a: $(call obj,$(COMMON)) $(GEN_O) $(SAN_GLUE)
 $(B)/libnode.a: $(call obj,$(NODE))
@@ -274,6 +282,28 @@ check-tsan: ## the unit tests that have threads, under ThreadSanitizer
 	$(MAKE) -s -j2 CC=clang B=build/tsan SAN=thread \
 	    $(patsubst %,build/tsan/tests/plain/test_%,$(call listed,tsan))
 	SLOW=4 tests/run.sh plain build/tsan tests/checks/tsan.list
+
+.PHONY: check-msan check-valgrind
+check-msan: ## unit tests and corpora under MemorySanitizer
+	$(MAKE) -s -j2 CC=clang B=build/msan SAN=memory build/msan/planted \
+	    $(patsubst %,build/msan/tests/plain/test_%,$(call listed,msan)) \
+	    $(FUZZ:%.c=build/msan/%)
+	CHECKER=memory SLOW=10 tests/run.sh script build/msan tests/checks/planted.sh \
+	    corpora build/msan plain build/msan tests/checks/msan.list
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full \
+    --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+    --child-silent-after-fork=no --num-callers=24 \
+    --suppressions=tests/checks/valgrind.supp
+check-valgrind: ## unit tests under valgrind: memory, and what is lost
+	$(MAKE) -s -j2 $(B)/planted \
+	    $(patsubst %,$(B)/tests/plain/test_%,$(call listed,valgrind))
+	CHECKER=valgrind UNDER='$(VALGRIND)' SLOW=50 JOBS=2 tests/run.sh \
+	    script $(B) tests/checks/planted.sh \
+	    plain $(B) tests/checks/valgrind.list
+
+# Faults made on purpose, for the checkers to find.
+$(B)/planted: $(B)/tests/checks/planted.o $(ARCHIVES)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS)
 
 .PHONY: check-cppcheck
 check-cppcheck: ## cppcheck over the product; make lint has it, too
