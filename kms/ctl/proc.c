@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -55,13 +56,20 @@ static bool
 read_pid_file(pid_t *pid, uint64_t *ticks, const char *path)
 {
 	struct buf b = { 0 };
-	int p = 0;
-	bool ok;
+	char *after, *end;
+	long p;
+	bool ok = false;
 
-	ok = file_read(&b, path, PID_FILE_MAX) == ERR_OK &&
-	    sscanf((char *)b.p, "%d %" SCNu64, &p, ticks) == 2 && p > 1;
+	if (file_read(&b, path, PID_FILE_MAX) != ERR_OK || b.len == 0)
+		goto done;
+	p = strtol((char *)b.p, &after, 10);
+	if (p > 1 && p <= INT_MAX && *after == ' ') {
+		*ticks = strtoull(after, &end, 10);
+		*pid = (pid_t)p;
+		ok = end != after;
+	}
+done:
 	buf_fini(&b);
-	*pid = p;
 	return ok;
 }
 

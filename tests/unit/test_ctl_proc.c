@@ -111,7 +111,8 @@ Test(ctl_proc, somebody_else, .timeout = 60)
 Test(ctl_proc, bad_pid_files)
 {
 	static const char *const bad[] = { "", "x", "1 0\n", "0 0\n", "-1 0\n",
-		"12345678\n", "99999999999999999999 1\n" };
+		"12345678\n", "12345678 x\n", "4294967298 1\n",
+		"99999999999999999999 1\n" };
 	struct place x;
 
 	place_init(&x, sleeps);
