@@ -50,12 +50,13 @@ meminfo(const char *key)
 static void
 read_loads(struct sysinfo_facts *f)
 {
-	double up = 0;
+	char text[64];
 	FILE *in = fopen("/proc/uptime", "re");
 
 	if (in != NULL) {
-		if (fscanf(in, "%lf", &up) == 1 && up > 0)
-			f->uptime_s = (uint64_t)up;
+		/* Whole seconds: what follows the point is left. */
+		if (fgets(text, sizeof text, in) != NULL)
+			f->uptime_s = strtoull(text, NULL, 10);
 		(void)fclose(in);
 	}
 	if (getloadavg(f->load, 3) != 3)
