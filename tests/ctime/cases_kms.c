@@ -98,8 +98,13 @@ env_pub(void)
 {
 	struct epoch_roots *r = roots(0);
 	struct k256_sig65 a, b;
+	struct app_keys k;
 	uint8_t pub[32];
 
+	/* Whose public half it is. */
+	NEED(keys_app(&k, r, app_id, NULL) == ERR_OK);
+	ct_result(k.env_crypt_key, 32);
+	app_keys_wipe(&k);
 	NEED(keys_env_pub(pub, &a, &b, r, app_id, 1234567) == ERR_OK);
 	epoch_roots_free(r);
 }

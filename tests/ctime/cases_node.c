@@ -25,7 +25,20 @@ party(struct party *p, enum noise_side side)
 	noise_public(p->s_pub, p->s);
 	ct_public(p->s_pub, sizeof p->s_pub);
 	noise_init(&p->ns, side, p->s, p->s_pub, p->e, BYTES_STR("prologue"));
-	ct_gone(p->e, sizeof p->e);
+}
+
+/* What the two will agree on is a secret. */
+static void
+agreed(const uint8_t *secret, const uint8_t *other)
+{
+	uint8_t pub[32], dh[32];
+
+	noise_public(pub, other);
+	ct_public(pub, sizeof pub);
+	NEED(crypto_scalarmult(dh, secret, pub) == 0);
+	ct_result(dh, sizeof dh);
+	ct_gone(dh, sizeof dh);
+	secret_wipe_stack();
 }
 
 /* One message; it is on the wire then, for everybody to see. */
@@ -45,6 +58,11 @@ shaken(struct party *a, struct party *b)
 {
 	party(a, NOISE_INITIATOR);
 	party(b, NOISE_RESPONDER);
+	agreed(a->e, b->e);
+	agreed(a->e, b->s);
+	agreed(a->s, b->e);
+	ct_gone(a->e, sizeof a->e);
+	ct_gone(b->e, sizeof b->e);
 	pass(a, b);
 	pass(b, a);
 	pass(a, b);
