@@ -23,7 +23,10 @@ records_agree() {
 ok 'audit records converge' eventually 20 records_agree
 
 # ---- the anchor -----------------------------------------------------------
-anchor_is() { ctl anchor status --sim "$D" --json | jq -e "$1" >/dev/null; }
+anchor_is() {
+	local page
+	page=$(ctl anchor status --sim "$D" --json) && jq -e "$1" <<<"$page" >/dev/null
+}
 device() { status "$1" | jq -r .self.device_id; }
 seated() { # node device
 	anchor_is ".seats[] | select(.slot == \"$1\") | .device_id == \"0x${2#0x}\""

@@ -59,7 +59,8 @@ admin() { # node: its admin URL
 }
 status() { curl -sf -m 5 "$(admin "$1")/status"; } # node
 status_is() { # node jq-expression
-	status "$1" | jq -e "$2" >/dev/null
+	local page # jq 1.6 -e calls it a success when there is no input
+	page=$(status "$1") && jq -e "$2" <<<"$page" >/dev/null
 }
 metric() { # node label: refusals of that reason so far, all places
 	curl -sf -m 5 "$(admin "$1")/metrics" |
@@ -71,7 +72,9 @@ all_ready() {
 }
 sock() { echo "$D/apps/$1/dstack.sock"; } # app
 key() { # app path: the secret
-	ctl key --socket "$(sock "$1")" "$2" --purpose ethereum --json | jq -er .key
+	local reply
+	reply=$(ctl key --socket "$(sock "$1")" "$2" --purpose ethereum --json) &&
+	    jq -er .key <<<"$reply"
 }
 same() { [ -n "$1" ] && [ "$1" = "$2" ]; }
 differ() { [ -n "$1" ] && [ -n "$2" ] && [ "$1" != "$2" ]; }

@@ -44,13 +44,23 @@ uses() {
 		key one "/path/$i" || return 1
 		key two "/path/$i" || return 1
 	done >>"$W/derived"
-	curl -sf --unix-socket "$(sock one)" http://x/GetTlsKey \
-	    -d '{"subject":"one.example","usage_server_auth":true}' | jq -e .key
+	tls >>"$W/derived"
+}
+tls() { # the scalar of a new key, which the agent has no more use for
+	local der
+	der=$(curl -sf --unix-socket "$(sock one)" http://x/GetTlsKey \
+	    -H 'Content-Type: application/json' \
+	    -d '{"subject":"one.example","usage_server_auth":true}' | jq -er .key |
+	    sed "/---/d" | base64 -d | od -An -v -tx1 | tr -d ' \n')
+	[ ${#der} -eq 276 ] && echo "${der:72:64}"
 }
 ok 'keys by path, and a certificate' uses
 # A second root, made by one of them and handed to the others; one app moves to
 # it and asks for both.
-told() { ctl rotate status --sim "$D" --json | jq -e "$1"; }
+told() {
+	local page
+	page=$(ctl rotate status --sim "$D" --json) && jq -e "$1" <<<"$page"
+}
 ordered() {
 	local id m
 	id=$(ctl rotate order --sim "$D" --member 0 --json | jq -er .proposal) || return 1
@@ -58,7 +68,9 @@ ordered() {
 	ctl sim time "$D" 1h && ctl council execute "$id" --sim "$D" --wait-final
 }
 data() { # app epoch
-	ctl key data --socket "$(sock "$1")" --epoch "$2" --json | jq -er .key >>"$W/derived"
+	local reply
+	reply=$(ctl key data --socket "$(sock "$1")" --epoch "$2" --json) &&
+	    jq -er .key <<<"$reply" >>"$W/derived"
 }
 moves() {
 	ctl rotate pin "$(jq -er '.apps[] | select(.name == "one") | .app_id' "$D/sim.json")" \
