@@ -72,9 +72,10 @@ ask() { # socket path [curl-option...]
 	curl -sS -m 5 --unix-socket "$s" "http://x$p" "$@"
 }
 is() { # jq-expression command...: what the command prints is so
-	local e=$1
+	local e=$1 printed
 	shift
-	"$@" | jq -e "$e" >/dev/null
+	printed=$("$@")
+	[ -n "$printed" ] && jq -e "$e" <<<"$printed" >/dev/null
 }
 json='content-type: application/json'
 ok 'curl: a key' is '(.key | length) == 64 and (.signature_chain | length) == 2' \
