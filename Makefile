@@ -129,7 +129,9 @@ NOMEM_WRAP := $(foreach f,malloc calloc realloc free strdup strndup \
 $(B)/tests/unit/test_nomem_service: NOMEM_WRAP += $(foreach f,uv_queue_work \
     channel_server_reply channel_server_drop core_step core_next \
     clock_wall_s,-Wl,--wrap=$(f))
-$(B)/tests/unit/test_nomem_%: $(B)/tests/unit/test_nomem_%.o \
+# Named, for of two patterns make takes the one whose objects are there.
+$(filter $(B)/tests/unit/test_nomem_%,$(TESTS:%.c=$(B)/%)): \
+    $(B)/tests/unit/test_nomem_%: $(B)/tests/unit/test_nomem_%.o \
     $(call obj,$(TEST_LIB)) $(NOMEM) $(ARCHIVES)
 	$(CC) $(CFLAGS) $(LDFLAGS) -rdynamic $(NOMEM_WRAP) -o $@ $(filter %.o,$^) \
 	    $(ARCHIVES) -Wl,--no-as-needed -lcriterion -lnanomsg $(LDLIBS)
