@@ -224,6 +224,7 @@ lease_due(struct lease *l, bool leads, const struct lease_now *now,
 {
 	bool period_over =
 	    l->posted_ms == 0 || now->boot_ms - l->posted_ms >= l->o.period_ms;
+	struct lease_told *t;
 
 	if (l->began_ms == 0)
 		l->began_ms = now->boot_ms;
@@ -240,8 +241,9 @@ lease_due(struct lease *l, bool leads, const struct lease_now *now,
 	lease_note_batch(l, out);
 	l->posted_ms = now->boot_ms;
 	l->retry_ms = now->boot_ms + pause_ms(l);
-	l->told[l->n_told++ % LEASE_TOLD] =
-	    (struct lease_told){ .batch = *out, .at_ms = now->boot_ms };
+	t = &l->told[l->n_told++ % LEASE_TOLD];
+	t->batch = *out;
+	t->at_ms = now->boot_ms;
 	l->next_tell_ms = now->boot_ms + LEASE_BEAT_MS;
 	return true;
 }
