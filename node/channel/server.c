@@ -332,6 +332,16 @@ server_forget(struct conn *c)
 		s->n_half--;
 }
 
+void
+server_count(struct conn *c)
+{
+	size_t n = sizeof *c + session_memory(c->session) + c->out.cap +
+	    c->sending.cap;
+
+	c->server->memory += n - c->memory;
+	c->memory = n;
+}
+
 bool
 server_full(const struct conn *c, bool checked)
 {

@@ -463,23 +463,22 @@ post_recv(struct conn *c)
 	nng_stream_recv(c->stream, c->rx.aio);
 }
 
-/* What it holds, and in all: who holds much when there is too much is ended.
- * KMS nodes have each other's batches to take. */
+/* What it holds, and in all: who holds much when there is too much is ended,
+ * and lets go of it at once.  KMS nodes have each other's batches to take. */
 static void
 count_memory(struct conn *c)
 {
-	struct channel_server *s = c->server;
-	size_t n = sizeof *c + session_memory(c->session) + c->out.cap +
-	    c->sending.cap;
+	const struct channel_limits *l = &c->server->o.limits;
 
-	assert(n <= MEMORY_EACH(s->o.limits.max_pending_requests));
-	s->memory += n - c->memory;
-	c->memory = n;
-	if (s->memory <= s->o.limits.max_memory || n <= MEMORY_SMALL ||
-	    session_peer_role(c->session) == CHANNEL_KMS_PEER)
+	server_count(c);
+	assert(c->memory <= MEMORY_EACH(l->max_pending_requests));
+	if (c->server->memory <= l->max_memory || c->memory <= MEMORY_SMALL ||
+	    session_peer_role(c->session) == CHANNEL_KMS_PEER ||
+	    (c->state != CONN_HALF && c->state != CONN_OPEN))
 		return;
-	if (c->state == CONN_HALF || c->state == CONN_OPEN)
-		refuse_with(c, REASON_BUSY, "memory");
+	refuse_with(c, REASON_BUSY, "memory");
+	session_drop(c->session);
+	server_count(c);
 }
 
 void

@@ -141,6 +141,8 @@ struct server_keys {
 enum err server_node_init(struct inbox_node *n, struct channel_server *s,
     struct conn *c, void (*handle)(struct inbox_node *n));
 void server_forget(struct conn *c); /* its slot is free again */
+/* Counts anew what it holds, in the sum of all. */
+void server_count(struct conn *c);
 /* Whether one more session of this peer is one too many: of all, and once it
  * is known who it is (`checked`) of its source, platform or app. */
 bool server_full(const struct conn *c, bool checked);

@@ -362,6 +362,14 @@ session_frames(const struct session *s)
 	return s->n_frames;
 }
 
+void
+session_drop(struct session *s)
+{
+	assert(s->phase == P_DEAD);
+	buf_wipe(&s->in);
+	s->has_body = false;
+}
+
 size_t
 session_memory(const struct session *s)
 {

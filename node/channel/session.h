@@ -104,6 +104,10 @@ void session_challenge(struct session *s, bool on);
 bool session_partial(const struct session *s);
 /* Frames that came whole. */
 uint64_t session_frames(const struct session *s);
+/* session_drop lets what has come in go, of a session that is dead (it has
+ * failed, or was refused) and whose last event is consumed. */
+void session_drop(struct session *s);
+
 /* Bytes that it holds for what came. */
 size_t session_memory(const struct session *s);
 
