@@ -270,6 +270,7 @@ forge-build:
 test: deps-tests ## install, build with both compilers, run every test
 	$(MAKE) -s lint
 	$(MAKE) -s -j2 test-bins forge-build
+	$(MAKE) -s -j2 check-analyzer check-tidy-quick
 	$(MAKE) -s -j2 CC=clang all
 	$(MAKE) -s -j2 B=build/asan SAN=1 test-bins
 	tests/run.sh unit build/asan corpora build/asan unit $(B) forge \

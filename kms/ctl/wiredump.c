@@ -365,10 +365,12 @@ next_frame(json_t *rows, struct stream *s, struct rd *in, size_t at)
 	return e == ERR_OK && body == NULL ? ERR_MALFORMED : e;
 }
 
-enum err
-wiredump_stream(json_t *rows, struct bytes in, const struct wiredump_keys *keys)
+/* What is behind the first `at` bytes of `all`. */
+static enum err
+stream(
+    json_t *rows, struct bytes all, size_t at, const struct wiredump_keys *keys)
 {
-	struct rd rd = { .p = in.p, .left = in.len };
+	struct rd rd = { .p = all.p + at, .left = all.len - at };
 	struct stream s = { .keys = keys };
 	enum err e = ERR_OK;
 
@@ -377,13 +379,19 @@ wiredump_stream(json_t *rows, struct bytes in, const struct wiredump_keys *keys)
 			struct row r = { .bad = true };
 
 			say(&r, "!and more: %zu bytes", rd.left);
-			e = add(rows, &r, in.len - rd.left, "-", 0);
+			e = add(rows, &r, all.len - rd.left, "-", 0);
 			break;
 		}
-		e = next_frame(rows, &s, &rd, in.len - rd.left);
+		e = next_frame(rows, &s, &rd, all.len - rd.left);
 	}
 	secret_wipe(&s, sizeof s);
 	return e;
+}
+
+enum err
+wiredump_stream(json_t *rows, struct bytes in, const struct wiredump_keys *keys)
+{
+	return stream(rows, in, 0, keys);
 }
 
 /* ---- inputs of fuzz targets ---- */
@@ -506,8 +514,7 @@ wiredump_fuzz(json_t *rows, const char *target, struct bytes in)
 		return e;
 	/* Strangers: the bytes as they come. */
 	if ((server && (mode & 1) == 0) || (shake && (mode & 2) != 0))
-		return wiredump_stream(
-		    rows, (struct bytes){ rd.p, rd.left }, NULL);
+		return stream(rows, in, 1, NULL);
 	if (server)
 		return list(rows, &rd, 1, server_item, "MESSAGE");
 	if (shake)

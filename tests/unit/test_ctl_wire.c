@@ -530,6 +530,9 @@ Test(ctl_wire, fuzz_inputs)
 	rows = fuzz("channel_server", "00444b0105", ERR_MALFORMED);
 	cr_assert_eq(json_array_size(rows), 2);
 	cr_assert_str_eq(what(rows, 0), "a stranger's stream");
+	cr_assert_eq(
+	    json_integer_value(json_object_get(json_array_get(rows, 1), "at")),
+	    1);
 	json_decref(rows);
 	rows = fuzz("channel_server", "0303", ERR_MALFORMED);
 	json_decref(rows);
