@@ -14,15 +14,15 @@
  *   4 an old one, altered  who u8 | which u8 | where u16 | by u8
  *   5 a node is killed     which u8 (it comes again)
  *   6 an increment         of u8
- *   7 the links            1: one honest node hears the liar alone; 0: all
+ *   7 the links            1: one honest node and the liar alone; 0: all
  * `who` % 8 is the liar's face: a member (0 to 3), whom the log knows; a
  * stranger without a seat; one who claims another's seat on his own machine.
  *
  * Asserted at every step, of each honest life: what is committed stays; a term
  * has one vote; terms and the commit index go up.  A message from a stranger
  * changes nothing of raft, and he is never in a configuration.  A node that
- * hears the liar alone is not elected by him, commits nothing and soon serves
- * nobody, whatever he says and how often.  Where only strangers lied, all that
+ * hears the liar alone is not elected by him, commits nothing and, unless he
+ * leads, soon serves nobody, whatever he says and how often.  Where only strangers lied, all that
  * tests/cluster checks (I1 to I15) holds. */
 #include <string.h>
 
@@ -144,6 +144,18 @@ check_life(unsigned i)
 	s->vote = engine_vote(e);
 }
 
+/* Then he is believed that a majority is with him. */
+static bool
+liar_leads(const struct engine *e)
+{
+	for (unsigned i = 0; i < LIVES_MAX; i++)
+		if (w.life[i].slot == liar() &&
+		    engine_leader(e) ==
+			core_raft_id(w.life[i].self.incarnation))
+			return true;
+	return false;
+}
+
 /* One node and one liar are no majority. */
 static void
 check_alone(void)
@@ -156,6 +168,8 @@ check_alone(void)
 	must(!alone.led || engine_commit(e) <= alone.last);
 	must(engine_state(e) != ENGINE_LEADER ||
 	    (alone.led && engine_term(e) == alone.term));
+	if (liar_leads(e))
+		alone.ms = w.now;
 	if (w.now - alone.ms > w.timing.fresh_ms)
 		must(core_serves(l->core, life_now(&w, l), NULL) != ERR_OK);
 }
@@ -444,7 +458,8 @@ links(uint8_t to)
 		return;
 	for (unsigned i = 0; i < liar(); i++)
 		if (i != l->slot)
-			w.cut[i][l->slot] = w.cut[l->slot][i] = true;
+			w.cut[i][l->slot] = w.cut[l->slot][i] =
+			    w.cut[i][liar()] = w.cut[liar()][i] = true;
 	/* What is on its way arrives. */
 	world_run(&w, w.now + 2 * w.delay_max);
 	if ((other = world_at(&w, l->slot)) != l ||

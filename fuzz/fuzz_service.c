@@ -202,8 +202,7 @@ check_chain(const struct asked *q, const Devproof__Kms__V1__CertChain *c)
 	}
 	must(chosen);
 	if (s->attestation.len > 0)
-		must(sw.verified[q->caller] > q->seq ||
-		    sw.verified[owner(q)] > q->seq);
+		must(sw.verified[owner(q)] > q->seq);
 }
 
 static void

@@ -73,7 +73,7 @@ struct world {
 	uint64_t self_yes, info_yes[BLOCKS];
 	uint64_t app_yes[CALLERS][BLOCKS], peer_yes[CALLERS][BLOCKS];
 	uint64_t choice[BLOCKS][EPOCHS + 1]; /* the registry said: this one */
-	uint64_t verified[CALLERS]; /* an attestation, as of this caller */
+	uint64_t verified[CALLERS]; /* an attestation, as of this guest */
 
 	struct work work[WORK_MAX];
 	unsigned n_work;

@@ -40,7 +40,8 @@ count() { # name file: TAP lines
 tap_run() {
 	local at=$1 name=$2 start=$SECONDS rc
 	shift 2
-	"$@" >"$at.tap" 2>"$at.err" </dev/null
+	: >"$at.err"
+	TEST_TRACE=$at.err "$@" >"$at.tap" 2>>"$at.err" </dev/null
 	rc=$?
 	# A crash or an exit status without a failed line still fails.
 	if [ $rc -ne 0 ] && ! grep -qE '^not ok' "$at.tap"; then

@@ -22,25 +22,29 @@
 static const uint8_t qe_vendor[16] = { 0x93, 0x9A, 0x72, 0x33, 0xF7, 0x9C, 0x4C,
 	0xA9, 0x94, 0x0A, 0x0D, 0xB3, 0x95, 0x7F, 0x06, 0x07 };
 
-static void
+/* ERR_NOMEM; else a generated key is valid. */
+static enum err
 att_pub(uint8_t out[static 64], const struct sim_qe *qe)
 {
 	struct p256_pub pub;
 	enum err e = p256_pubkey(&pub, &qe->att_key);
 
-	assert(e == ERR_OK); /* a generated key is valid */
-	memcpy(out, pub.xy, 64);
+	if (e == ERR_OK)
+		memcpy(out, pub.xy, 64);
+	return e;
 }
 
 /* tdx-dcap.md 1.3.  INIT, MODE64 and PROVISIONKEY are set, DEBUG is not. */
-static void
+static enum err
 write_qe_report(struct sim_qe *qe, const struct sim_platform *platform)
 {
 	static const char code[] = SIM_ORGANIZATION " TD QE code";
 	struct wr w = { .p = qe->report, .cap = sizeof qe->report };
 	uint8_t pub[64], h[32];
+	enum err e = att_pub(pub, qe);
 
-	att_pub(pub, qe);
+	if (e != ERR_OK)
+		return e;
 	wr_bytes(&w, platform->sgx_svn, 16);
 	wr_zero(&w, 4 + 28);
 	wr_le64(&w, 0x15);
@@ -59,17 +63,21 @@ write_qe_report(struct sim_qe *qe, const struct sim_platform *platform)
 	wr_bytes(&w, h, 32);
 	wr_zero(&w, 32);
 	assert(wr_ok(&w) && w.len == QUOTE_QE_REPORT_LEN);
+	return ERR_OK;
 }
 
 enum err
 sim_qe_provision(struct sim_qe *qe, const struct p256_secret *pck,
     const struct sim_platform *platform)
 {
+	enum err e;
+
 	p256_generate(&qe->att_key);
 	secret_random(qe->id, sizeof qe->id);
 	for (size_t i = 0; i < SIM_QE_AUTH_LEN; i++)
 		qe->auth[i] = (uint8_t)i; /* as Intel's own */
-	write_qe_report(qe, platform);
+	if ((e = write_qe_report(qe, platform)) != ERR_OK)
+		return e;
 	return p256_sign_raw(
 	    qe->report_signature, pck, qe->report, sizeof qe->report);
 }
@@ -123,9 +131,9 @@ sim_quote(struct buf *out, const struct sim_qe *qe, const struct td_report *td)
 	wr_zero(&w, 4);
 	write_body(&w, td);
 	assert(w.len == SIGNED_LEN);
-	if ((e = p256_sign_raw(sig, &qe->att_key, b.p, SIGNED_LEN)) != ERR_OK)
+	if ((e = p256_sign_raw(sig, &qe->att_key, b.p, SIGNED_LEN)) != ERR_OK ||
+	    (e = att_pub(pub, qe)) != ERR_OK)
 		goto done;
-	att_pub(pub, qe);
 	wr_le32(&w, (uint32_t)(AUTH_FIXED + chain_len));
 	wr_bytes(&w, sig, 64);
 	wr_bytes(&w, pub, 64);
