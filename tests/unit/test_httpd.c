@@ -706,10 +706,10 @@ Test(httpd, no_descriptors_left)
 	long used;
 	int fd;
 
-	start();
 	(void)snprintf(name, sizeof name, "%s/log", dir);
 	log = freopen(name, "w+", stderr);
 	cr_assert_not_null(log);
+	start(); /* the loop's thread writes there */
 	(void)snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	cr_assert_geq(fd, 0);
