@@ -10,6 +10,7 @@
 
 #include "common/base/secret.h"
 #include "common/net/httproom.h"
+#include "common/net/source.h"
 
 /* What a client has, for certain, where all connections are in use. */
 #define FULL_MS 1000u
@@ -26,33 +27,26 @@ httproom_init(struct httproom *r)
 	secret_random(r->key, sizeof r->key);
 }
 
-static size_t
-source_of(uint8_t out[static 8], int fd, const struct sockaddr_storage *from)
+/* The process at the other end of a unix socket has no family. */
+static void
+source_of(
+    uint8_t out[static SOURCE_LEN], int fd, const struct sockaddr_storage *from)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof peer;
 
 	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const void *)from;
-
-		memcpy(out, &v4->sin_addr, 4);
-		return 4;
+		source_ip4(out, &((const struct sockaddr_in *)from)->sin_addr);
+		return;
 	}
 	if (from->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const void *)from;
-		const uint8_t *a = v6->sin6_addr.s6_addr;
-
-		if (memcmp(a, mapped, sizeof mapped) == 0) {
-			memcpy(out, a + 12, 4);
-			return 4;
-		}
-		memcpy(out, a, 8);
-		return 8;
+		source_ip6(
+		    out, &((const struct sockaddr_in6 *)from)->sin6_addr);
+		return;
 	}
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	memcpy(out, &peer.pid, sizeof peer.pid);
-	return sizeof peer.pid;
+	memset(out, 0, SOURCE_LEN);
+	memcpy(out + 1, &peer.pid, sizeof peer.pid);
 }
 
 int
@@ -61,8 +55,7 @@ httproom_accept(const struct httproom *r, int listener, unsigned *bucket)
 	struct sockaddr_storage from = { 0 };
 	struct pollfd waiting = { .fd = listener, .events = POLLIN };
 	socklen_t from_len = sizeof from;
-	uint8_t source[8];
-	size_t len;
+	uint8_t source[SOURCE_LEN];
 	uint64_t h;
 	int fd;
 
@@ -77,8 +70,8 @@ httproom_accept(const struct httproom *r, int listener, unsigned *bucket)
 			poll(&waiting, 1, 0) == 1
 		    ? HTTPROOM_NO_DESCRIPTOR
 		    : HTTPROOM_NOBODY;
-	len = source_of(source, fd, &from);
-	(void)crypto_shorthash((uint8_t *)&h, source, len, r->key);
+	source_of(source, fd, &from);
+	(void)crypto_shorthash((uint8_t *)&h, source, sizeof source, r->key);
 	*bucket = (unsigned)(h % HTTPROOM_BUCKETS);
 	return fd;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/rd.h"
 #include "node/channel/mute.h"
 
 /* For each source at most six instructions; before and behind them, eight. */
@@ -17,7 +18,7 @@ struct mute {
 	int fd; /* the listener's; borrows */
 	unsigned n;
 	struct muted {
-		uint8_t source[MUTE_SOURCE_LEN];
+		uint8_t source[SOURCE_LEN];
 		uint64_t until_ms;
 	} muted[MUTE_MAX];
 };
@@ -67,13 +68,6 @@ put(struct code *c, uint16_t op, uint32_t k, uint8_t yes, uint8_t no)
 	    (struct sock_filter){ .code = op, .k = k, .jt = yes, .jf = no };
 }
 
-static uint32_t
-be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-	    (uint32_t)p[2] << 8 | p[3];
-}
-
 /* Of the network header, wherever the packet's data begins. */
 static void
 load(struct code *c, uint16_t size, uint32_t offset)
@@ -96,18 +90,19 @@ write_filter(struct code *c, const struct mute *m)
 	put(c, BPF_MISC | BPF_TAX, 0, 0, 0); /* X: the version */
 	for (unsigned i = 0; i < m->n; i++) {
 		const uint8_t *s = m->muted[i].source;
+		struct rd address = { .p = s + 1, .left = SOURCE_LEN - 1 };
 
 		put(c, BPF_MISC | BPF_TXA, 0, 0, 0);
 		if (s[0] == 4) {
 			is(c, 4, 3);
 			load(c, BPF_W, 12);
-			is(c, be32(s + 1), 1);
+			is(c, rd_be32(&address), 1);
 		} else {
 			is(c, 6, 5);
 			load(c, BPF_W, 8);
-			is(c, be32(s + 1), 3);
+			is(c, rd_be32(&address), 3);
 			load(c, BPF_W, 12);
-			is(c, be32(s + 5), 1);
+			is(c, rd_be32(&address), 1);
 		}
 		put(c, BPF_RET | BPF_K, DROP, 0, 0);
 	}
@@ -164,17 +159,17 @@ mute_free(struct mute *m)
 }
 
 bool
-mute_source(struct mute *m, const uint8_t source[static MUTE_SOURCE_LEN],
-    uint64_t now_ms)
+mute_source(
+    struct mute *m, const uint8_t source[static SOURCE_LEN], uint64_t now_ms)
 {
 	if (source[0] != 4 && source[0] != 6)
 		return false;
 	for (unsigned i = 0; i < m->n; i++)
-		if (memcmp(m->muted[i].source, source, MUTE_SOURCE_LEN) == 0)
+		if (memcmp(m->muted[i].source, source, SOURCE_LEN) == 0)
 			return true; /* what was on its way already */
 	if (m->n == MUTE_MAX)
 		return false;
-	memcpy(m->muted[m->n].source, source, MUTE_SOURCE_LEN);
+	memcpy(m->muted[m->n].source, source, SOURCE_LEN);
 	m->muted[m->n++].until_ms = now_ms + MUTE_MS;
 	if (attach(m))
 		return true;

@@ -15,13 +15,10 @@
 #include <stdint.h>
 
 #include "common/base/err.h"
+#include "common/net/source.h"
 
 #define MUTE_MAX 64u /* sources at once; others are accepted and closed */
 #define MUTE_MS 1000u
-
-/* A source: address family (4 or 6), then an IPv4 address, or the first half
- * of an IPv6 one; zeros behind it. */
-#define MUTE_SOURCE_LEN 17
 
 struct mute; /* opaque */
 
@@ -32,8 +29,8 @@ void mute_free(struct mute *m); /* NULL is fine; the socket may be gone */
 
 /* mute_source drops what comes from there for MUTE_MS.  False if it is not
  * done: of another family, or too many already. */
-bool mute_source(struct mute *m, const uint8_t source[static MUTE_SOURCE_LEN],
-    uint64_t now_ms);
+bool mute_source(
+    struct mute *m, const uint8_t source[static SOURCE_LEN], uint64_t now_ms);
 /* mute_tick hears again whose time is over. */
 void mute_tick(struct mute *m, uint64_t now_ms);
 unsigned mute_count(const struct mute *m);

@@ -138,39 +138,29 @@ free_accepts(struct channel_server *s)
 			nng_aio_free(s->accept[i].aio);
 }
 
-/* Who is calling, as far as budgets go: an IPv6 host owns a /64.  A socket for
- * both versions has IPv4 addresses inside IPv6 ones, all of one /64. */
 static void
-source_of(uint8_t out[static 17], nng_stream *stream)
+source_of(uint8_t out[static SOURCE_LEN], nng_stream *stream)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	nng_sockaddr sa = { 0 };
 
-	memset(out, 0, 17);
+	memset(out, 0, SOURCE_LEN);
 	if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &sa) != 0)
 		return;
-	if (sa.s_family == NNG_AF_INET) {
-		out[0] = 4;
-		memcpy(out + 1, &sa.s_in.sa_addr, 4);
-	} else if (sa.s_family == NNG_AF_INET6 &&
-	    memcmp(sa.s_in6.sa_addr, mapped, sizeof mapped) == 0) {
-		out[0] = 4;
-		memcpy(out + 1, sa.s_in6.sa_addr + 12, 4);
-	} else if (sa.s_family == NNG_AF_INET6) {
-		out[0] = 6;
-		memcpy(out + 1, sa.s_in6.sa_addr, 8);
-	}
+	if (sa.s_family == NNG_AF_INET)
+		source_ip4(out, &sa.s_in.sa_addr);
+	else if (sa.s_family == NNG_AF_INET6)
+		source_ip6(out, sa.s_in6.sa_addr);
 }
 
 /* Whether this source, and all together, may begin another handshake now.
  * The first question of all: the answer costs less than the connection. */
 static bool
-within_rate(struct channel_server *s, const uint8_t source[static 17])
+within_rate(struct channel_server *s, const uint8_t source[static SOURCE_LEN])
 {
 	uint8_t key[RATES_KEY_LEN] = { 0 };
 	uint64_t now = clock_mono_ms();
 
-	memcpy(key, source, 17);
+	memcpy(key, source, SOURCE_LEN);
 	if (rates_take(s->sources, key, now))
 		return rate_take(&s->handshakes, now);
 	if (s->mute != NULL) {
@@ -217,7 +207,7 @@ free_slot(struct channel_server *s)
 static bool
 take_in(struct channel_server *s, nng_stream *stream)
 {
-	uint8_t source[17];
+	uint8_t source[SOURCE_LEN];
 	struct conn *c;
 	uint32_t slot;
 

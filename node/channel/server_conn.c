@@ -53,7 +53,7 @@ conn_free(struct conn *c)
 
 enum err
 conn_new(struct conn **out, struct channel_server *s, nng_stream *stream,
-    const uint8_t source[static 17], uint32_t slot, uint64_t id)
+    const uint8_t source[static SOURCE_LEN], uint32_t slot, uint64_t id)
 {
 	struct session_options o = { .role = CHANNEL_KMS_SERVER,
 		.chain_id = s->o.cx->chain_id,

@@ -76,7 +76,7 @@ struct conn {
 	struct channel_server *server; /* borrows */
 	uint64_t id;
 	uint32_t slot;
-	uint8_t source[17]; /* 4 or 6, address (IPv6: its /64) */
+	uint8_t source[SOURCE_LEN];
 	enum conn_state state;
 	bool was_open, pumping;
 	nng_stream *stream; /* owns */
@@ -149,7 +149,7 @@ bool server_full(const struct conn *c, bool checked);
 
 /* server_conn.c */
 enum err conn_new(struct conn **out, struct channel_server *s,
-    nng_stream *stream, const uint8_t source[static 17], uint32_t slot,
+    nng_stream *stream, const uint8_t source[static SOURCE_LEN], uint32_t slot,
     uint64_t id);
 void conn_start(struct conn *c);
 /* conn_pump goes on with whatever can go on; `c` may be gone afterwards. */

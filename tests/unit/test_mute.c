@@ -59,19 +59,17 @@ connects4(uint32_t from, uint16_t port)
 }
 
 static void
-source4(uint8_t out[static MUTE_SOURCE_LEN], uint32_t address)
+source4(uint8_t out[static SOURCE_LEN], uint32_t address)
 {
 	uint32_t be = htonl(address);
 
-	memset(out, 0, MUTE_SOURCE_LEN);
-	out[0] = 4;
-	memcpy(out + 1, &be, 4);
+	source_ip4(out, &be);
 }
 
 /* The named source alone is not answered, until its time is over. */
 Test(mute, one_source, .timeout = 60)
 {
-	uint8_t source[MUTE_SOURCE_LEN];
+	uint8_t source[SOURCE_LEN];
 	uint16_t port;
 	int fd;
 	struct mute *m = open_mute(&fd, &port, "127.0.0.1");
@@ -98,7 +96,7 @@ Test(mute, one_source, .timeout = 60)
 /* As many as there is place for, each of them; one more is told. */
 Test(mute, most, .timeout = 60)
 {
-	uint8_t source[MUTE_SOURCE_LEN];
+	uint8_t source[SOURCE_LEN];
 	uint16_t port;
 	int fd;
 	struct mute *m = open_mute(&fd, &port, "127.0.0.1");
@@ -127,7 +125,7 @@ Test(mute, ipv6, .timeout = 60)
 	const struct sockaddr_in6 a = { .sin6_family = AF_INET6,
 		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	struct sockaddr_in6 b = a;
-	uint8_t source[MUTE_SOURCE_LEN];
+	uint8_t source[SOURCE_LEN];
 	uint16_t port;
 	int fd;
 	struct mute *m;
@@ -159,8 +157,8 @@ Test(mute, ipv6, .timeout = 60)
 /* Who has no address is not muted; a port where nobody listens has no filter. */
 Test(mute, refusals, .timeout = 60)
 {
-	const uint8_t none[MUTE_SOURCE_LEN] = { 0 };
-	const uint8_t other[MUTE_SOURCE_LEN] = { 5, 1 };
+	const uint8_t none[SOURCE_LEN] = { 0 };
+	const uint8_t other[SOURCE_LEN] = { 5, 1 };
 	struct mute *m, *no = NULL;
 	uint16_t port;
 	int fd;
@@ -201,7 +199,7 @@ Test(mute, the_right_socket, .timeout = 60)
 	struct sockaddr_in6 a = { .sin6_family = AF_INET6,
 		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
 	struct sockaddr_in6 b = a;
-	uint8_t source[MUTE_SOURCE_LEN] = { 6 };
+	uint8_t source[SOURCE_LEN] = { 6 };
 	uint16_t first, second, four;
 	int local = socket(AF_UNIX, SOCK_STREAM, 0), fd[3];
 	struct mute *m;
@@ -231,7 +229,7 @@ Test(mute, the_right_socket, .timeout = 60)
 /* Where the kernel does not take the filter, nobody is said to be muted. */
 Test(mute, socket_is_gone, .timeout = 60)
 {
-	uint8_t source[MUTE_SOURCE_LEN];
+	uint8_t source[SOURCE_LEN];
 	uint16_t port;
 	int fd;
 	struct mute *m = open_mute(&fd, &port, "127.0.0.1");
