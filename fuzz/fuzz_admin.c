@@ -9,6 +9,7 @@
  * Asserted: a reply has a status of the list; a page is given whole or not at
  * all, and never an old one; two orders can be given, by POST alone; a page of
  * the audit log has the entries that were asked for, bounded. */
+#include "fuzz/must.h"
 #include "kms/service/admin.c"
 
 #include "common/base/secret.h"
@@ -19,13 +20,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct ledger *ledger;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* Members that come and go: each is an entry. */
 static void

@@ -7,10 +7,10 @@
  * Asserted: a refusal has words; what is read is within its bounds; a key that
  * nobody signed ends at no root; an environment's names are each there once; a
  * canonical compose file is the canonical form of itself. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/secret.h"
+#include "fuzz/must.h"
 #include "kms/ctl/audit.h"
 #include "kms/ctl/compose.h"
 #include "kms/ctl/composediff.h"
@@ -23,13 +23,6 @@
 #define MAX (1u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static json_t *
 parsed(struct bytes in)

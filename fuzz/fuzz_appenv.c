@@ -6,16 +6,10 @@
 
 #include "common/base/json.h"
 
+#include "fuzz/must.h"
 #include "node/agent/appenv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

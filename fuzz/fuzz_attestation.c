@@ -6,15 +6,9 @@
 
 #include "common/attest/attestation.h"
 #include "common/attest/attestation_v1.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static bool
 same(const struct buf *a, const struct buf *b)

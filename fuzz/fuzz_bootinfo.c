@@ -15,15 +15,9 @@
 #include "common/attest/imagedoc.h"
 #include "common/attest/osimage.h"
 #include "common/base/rd.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 try_doc(struct bytes in)

@@ -7,15 +7,9 @@
 #include <openssl/x509.h>
 
 #include "common/attest/certext.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 check(struct certext *c)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/base/rd.h"
+#include "fuzz/must.h"
 #include "fuzz/mutate.h"
 #include "fuzz/shake.h"
 
@@ -60,13 +61,6 @@ struct run {
 	uint64_t now;
 	bool meddled;
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static bool
 dials(const struct run *r, const struct side *d)
@@ -386,15 +380,4 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static const struct mutate_form form = { .head = 1, .prefix = 2 };
 
-size_t
-LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
-{
-	return mutate(&form, data, size, max, seed);
-}
-
-size_t
-LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b,
-    size_t b_len, uint8_t *out, size_t max, unsigned seed)
-{
-	return mutate_cross(&form, a, a_len, b, b_len, out, max, seed);
-}
+MUTATE_AS(&form)

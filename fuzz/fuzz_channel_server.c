@@ -10,11 +10,11 @@
  * Never may a session be open, or a request arrive, or our own evidence be
  * asked for, before the owner has accepted the peer's.  A repeated frame is
  * refused.  Once there are keys, the handshake's secrets are gone. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/rd.h"
 #include "common/base/secret.h"
+#include "fuzz/must.h"
 #include "node/channel/proof.h"
 #include "node/channel/session_int.h"
 
@@ -36,13 +36,6 @@ static void
 fixed(void *out, size_t len)
 {
 	memset(out, 5, len);
-}
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
 }
 
 static struct session *

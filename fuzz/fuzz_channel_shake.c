@@ -17,13 +17,13 @@
  * Keys exist exactly if nothing was wrong, and then both sides have the same;
  * no Diffie-Hellman result is sent without the cookie that was demanded; a
  * stranger gets a RETRY and an ANSWER (or a HELLO more) and never further. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/rd.h"
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
+#include "fuzz/must.h"
 #include "fuzz/mutate.h"
 #include "fuzz/shake.h"
 #include "node/channel/proof.h"
@@ -75,13 +75,6 @@ struct run {
 	unsigned sent[8]; /* frames of ours, by type */
 	uint8_t body[128]; /* of the last of them */
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static size_t
 length_of(unsigned type)
@@ -516,16 +509,4 @@ form_of(const uint8_t *data, size_t size)
 	return &forms[size > 0 && (data[0] & 2) != 0];
 }
 
-size_t
-LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
-{
-	return mutate(form_of(data, size), data, size, max, seed);
-}
-
-size_t
-LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b,
-    size_t b_len, uint8_t *out, size_t max, unsigned seed)
-{
-	return mutate_cross(
-	    form_of(a, a_len), a, a_len, b, b_len, out, max, seed);
-}
+MUTATE_AS(form_of(data, size))

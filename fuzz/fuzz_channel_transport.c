@@ -15,12 +15,12 @@
  * is refused ends the session: from then on nothing is sent, nothing happens,
  * nothing changes.  Every frame of ours opens with the peer's keys, is the
  * next one, is expected, and is not under a key that is worn out. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/rd.h"
 #include "common/base/wr.h"
+#include "fuzz/must.h"
 #include "fuzz/mutate.h"
 #include "fuzz/shake.h"
 #include "node/channel/proof.h"
@@ -86,13 +86,6 @@ struct run {
 };
 
 static uint8_t zeros[LIMIT_MESSAGE + 64];
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* ---- evidence ---- */
 
@@ -789,15 +782,4 @@ static const struct mutate_form form = { .head = 1,
 	.message = message,
 	.numbers = numbers };
 
-size_t
-LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
-{
-	return mutate(&form, data, size, max, seed);
-}
-
-size_t
-LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b,
-    size_t b_len, uint8_t *out, size_t max, unsigned seed)
-{
-	return mutate_cross(&form, a, a_len, b, b_len, out, max, seed);
-}
+MUTATE_AS(&form)

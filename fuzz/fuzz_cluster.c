@@ -29,6 +29,7 @@
 #include "common/base/rd.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
+#include "fuzz/must.h"
 #include "kms/cluster/core_int.h"
 #include "tests/cluster/world.h"
 
@@ -54,13 +55,6 @@ static struct {
 	uint64_t uid, ms, last, term;
 	bool led;
 } alone;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* The liar's seat is the last one. */
 static unsigned

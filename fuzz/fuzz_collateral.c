@@ -8,15 +8,9 @@
 #include "common/attest/collateral.h"
 #include "common/attest/tcbinfo.h"
 #include "common/base/limits.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 check_svn_levels(const struct svn_level *l, size_t n)

@@ -6,16 +6,10 @@
 #include <string.h>
 
 #include "common/base/name.h"
+#include "fuzz/must.h"
 #include "kms/state/command.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 check_write(const struct command *c, struct bytes want)

@@ -6,21 +6,14 @@
  * Asserted: a refusal says why and changes nothing; what is accepted is within
  * its bounds and can be printed, and the agent's, printed and read again, is
  * the same. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/must.h"
 #include "kms/ctl/quotepolicy.h"
 #include "kms/service/kmsd_config.h"
 #include "node/agent/config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static bool
 ends(const char *s, size_t cap)

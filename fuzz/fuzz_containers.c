@@ -19,6 +19,8 @@
 #include "common/base/log.h"
 #include "common/base/rd.h"
 #include "common/base/secret.h"
+#include "fuzz/must.h"
+#include "fuzz/scratch.h"
 #include "node/agent/containers.h"
 #include "node/agent/logpage.h"
 #include "node/agent/pages.h"
@@ -28,14 +30,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char dir[64], sub[160], config[200], log_file[280];
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
+static char dir[SCRATCH_MAX], sub[160], config[200], log_file[280];
 
 static void
 clean_up(void)
@@ -51,11 +46,7 @@ set_up(void)
 {
 	must(secret_process_init() == ERR_OK);
 	log_set_level(LOG_ERROR);
-	(void)snprintf(dir, sizeof dir, "/dev/shm/fuzz-docker-XXXXXX");
-	if (mkdtemp(dir) == NULL) {
-		(void)snprintf(dir, sizeof dir, "/tmp/fuzz-docker-XXXXXX");
-		must(mkdtemp(dir) != NULL);
-	}
+	scratch_dir(dir, "docker");
 	(void)snprintf(sub, sizeof sub, "%s/" ID, dir);
 	must(mkdir(sub, 0700) == 0);
 	must(file_join(config, sizeof config, sub, "config.v2.json") == ERR_OK);

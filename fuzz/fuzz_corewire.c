@@ -4,19 +4,12 @@
  * points into the input only; written again and read again it is the same
  * message, and of all bytes only the label of an unknown reason may differ
  * (it becomes "internal": nodes of two versions can talk). */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/must.h"
 #include "kms/cluster/core_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static bool
 has_label(const struct corewire *m)

@@ -7,17 +7,11 @@
 
 #include "common/base/secret.h"
 #include "common/base/wr.h"
+#include "fuzz/must.h"
 #include "kms/cluster/diskform.h"
 #include "node/store/seal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 try_meta(struct bytes in)

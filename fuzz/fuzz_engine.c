@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/rd.h"
+#include "fuzz/must.h"
 #include "kms/cluster/engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,13 +26,6 @@ struct run {
 	bool known[COMMITS];
 	uint8_t hash[COMMITS][32]; /* of what is committed */
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 check(struct run *r)

@@ -5,15 +5,9 @@
 #include <string.h>
 
 #include "common/attest/eventlog.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 check_event(const struct event_log *l, const struct event *e)

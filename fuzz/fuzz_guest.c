@@ -7,7 +7,6 @@
  * Asserted: pieces do not matter; a refusal has a status and words; a reply
  * is what its content type says, JSON in ASCII or a message; a refused
  * method tells an error. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
@@ -15,18 +14,12 @@
 #include "common/wire/guest_v0.pb-c.h"
 #include "common/wire/pbjson.h"
 
+#include "fuzz/must.h"
 #include "node/agent/server.h"
 
 #define BODY_MAX 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* ---- a CVM that has fixed keys, and no TEE ---- */
 

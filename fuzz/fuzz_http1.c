@@ -9,21 +9,14 @@
  * later, so that two readers cannot see two ends; its body is within bounds,
  * and what is kept of it is no more than came; what was read, written again
  * with a length and without chunks, is read as the same. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/net/httpd.h"
+#include "fuzz/must.h"
 
 #define REQUESTS 16
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* Feeds it in pieces; `*used` are the bytes that it took. */
 static enum http1_step

@@ -20,6 +20,7 @@
 
 #include "common/base/rd.h"
 #include "common/base/wr.h"
+#include "fuzz/must.h"
 #include "kms/cluster/lease_int.h"
 
 #define LEASE_MS 3600000u
@@ -46,13 +47,6 @@ static struct run {
 	uint64_t block, taken; /* since the newest lease */
 	uint64_t renewed;
 } r;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* ---- what must hold ---- */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/crypto/hash.h"
+#include "fuzz/must.h"
 #include "kms/state/ledger.h"
 
 #define N_KEYS 3
@@ -17,13 +18,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct epoch_public keys[N_KEYS];
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 init(void)

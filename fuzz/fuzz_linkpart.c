@@ -5,9 +5,9 @@
  * those of a large message are half a MiB each.  A model says which item is
  * the one that must come next: that one is taken, every other is refused, and
  * memory is what has arrived, whatever was announced. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/must.h"
 #include "kms/cluster/links_part.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,13 +15,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ITEMS_MAX 256
 
 static uint8_t item[LINKS_PART_HEAD + LIMIT_LINK_PART + 1];
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static size_t
 length_of(uint8_t code)

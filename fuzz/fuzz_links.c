@@ -26,6 +26,7 @@
 #include "common/base/rd.h"
 #include "common/base/secret.h"
 #include "common/base/wr.h"
+#include "fuzz/must.h"
 #include "kms/cluster/links_int.h"
 
 #define CONNS 8
@@ -49,13 +50,6 @@ static struct incarnation *own;
 static struct links l;
 static unsigned now; /* which connection speaks */
 static uint64_t messages;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* What the links drop. */
 void

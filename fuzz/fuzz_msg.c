@@ -6,12 +6,12 @@
  * bound in the table below, which is kms.proto's comments, not msg.c's code.
  * What was taken is packed to a message that is taken, and packed again it is
  * the same bytes.  On an error the caller's pointer is as it was. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/wire/msg.h"
+#include "fuzz/must.h"
 #include "fuzz/mutate.h"
 #include "node/channel/proof.h"
 
@@ -99,13 +99,6 @@ static const struct count {
 	COUNT(peer_batch, message, 0, 1024),
 };
 #define END(a) ((a) + sizeof(a) / sizeof(a)[0])
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static bool
 keeps(const struct rule *r, const ProtobufCFieldDescriptor *f, const void *at)
@@ -407,15 +400,4 @@ static const struct mutate_form form = {
 	.head = 1, .message = message, .numbers = numbers
 };
 
-size_t
-LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
-{
-	return mutate(&form, data, size, max, seed);
-}
-
-size_t
-LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b,
-    size_t b_len, uint8_t *out, size_t max, unsigned seed)
-{
-	return mutate_cross(&form, a, a_len, b, b_len, out, max, seed);
-}
+MUTATE_AS(&form)

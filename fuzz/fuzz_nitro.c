@@ -7,17 +7,11 @@
 #include "common/attest/nitro.h"
 #include "common/base/limits.h"
 #include "common/crypto/hash.h"
+#include "fuzz/must.h"
 
 #define NOW 1750000000 /* when the certificates of the corpus are in date */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 inside(struct bytes b, struct bytes in)

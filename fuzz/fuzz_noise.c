@@ -13,11 +13,11 @@
  * The transport: one side seals, the other opens, with numbers near the end of
  * all numbers, keys stepped on one side, other associated data.  What was
  * sealed opens once, in its place; all else leaves the state as it was. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/rd.h"
 #include "common/base/secret.h"
+#include "fuzz/must.h"
 #include "fuzz/mutate.h"
 #include "fuzz/shake.h"
 
@@ -36,13 +36,6 @@ enum act {
 	NO_PAYLOAD, /* is wanted */
 	BIG, /* payload */
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 struct pair {
 	struct noise n[2]; /* initiator, responder */
@@ -363,15 +356,4 @@ static const struct mutate_form form = {
 	.head = 1, .prefix = 1, .length = 2, .numbers = numbers
 };
 
-size_t
-LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
-{
-	return mutate(&form, data, size, max, seed);
-}
-
-size_t
-LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len, const uint8_t *b,
-    size_t b_len, uint8_t *out, size_t max, unsigned seed)
-{
-	return mutate_cross(&form, a, a_len, b, b_len, out, max, seed);
-}
+MUTATE_AS(&form)

@@ -10,21 +10,16 @@
 #include <lmdb.h>
 
 #include "common/base/file.h"
+#include "fuzz/must.h"
+#include "fuzz/scratch.h"
 #include "node/store/pages.h"
 
 #define SIZE_LIMIT (4u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char dir[64], path[128];
+static char dir[SCRATCH_MAX], path[128];
 static volatile uint8_t sink;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 clean_up(void)
@@ -36,12 +31,7 @@ clean_up(void)
 static void
 set_up(void)
 {
-	/* Memory, if there is such a place: every input is a file. */
-	(void)snprintf(dir, sizeof dir, "/dev/shm/fuzz-pages-XXXXXX");
-	if (mkdtemp(dir) == NULL) {
-		(void)snprintf(dir, sizeof dir, "/tmp/fuzz-pages-XXXXXX");
-		must(mkdtemp(dir) != NULL);
-	}
+	scratch_dir(dir, "pages");
 	must(file_join(path, sizeof path, dir, "data.mdb") == ERR_OK);
 	(void)atexit(clean_up);
 }

@@ -5,12 +5,12 @@
  * Asserted: what is read is written to a message that reads as the same
  * object, and that protobuf-c reads as well; written again it is the same
  * bytes; and what protobuf-c itself packs reads as the same object, too. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/wire/guest_v0.pb-c.h"
 #include "common/wire/guest_v1.pb-c.h"
 #include "common/wire/pbjson.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,13 +25,6 @@ static const ProtobufCMessageDescriptor *const forms[] = {
 	&devproof__guest__v1__attest_reply__descriptor,
 	&devproof__guest__v1__health_reply__descriptor,
 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 /* Text that is cut at a NUL by protobuf-c is not compared. */
 static bool

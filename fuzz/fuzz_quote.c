@@ -5,15 +5,9 @@
 
 #include "common/attest/dcap.h"
 #include "common/attest/quote.h"
+#include "fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static bool
 inside(const uint8_t *p, size_t len, const uint8_t *data, size_t size)

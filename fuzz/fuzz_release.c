@@ -17,6 +17,7 @@
 #include "common/base/secret.h"
 #include "common/crypto/epochcert.h"
 #include "common/wire/msg.h"
+#include "fuzz/must.h"
 #include "kms/keys/certs.h"
 #include "node/agent/release.h"
 
@@ -32,13 +33,6 @@ static struct app_keys keys[EPOCHS];
 static struct epoch_public pub[EPOCHS];
 /* Replies to GetAppKeys, packed: without and with a replica's key. */
 static struct buf honest[EPOCHS][2];
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static void
 pack(unsigned n, bool replica, Devproof__Kms__V1__EpochPublic **records,

@@ -9,17 +9,11 @@
 #include "common/attest/snp.h"
 #include "common/base/rd.h"
 #include "common/crypto/hash.h"
+#include "fuzz/must.h"
 
 #define NOW 1750000000 /* when the certificates of the corpus are in date */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 static struct bytes
 part(struct rd *r)

@@ -28,6 +28,8 @@
 #include "common/base/log.h"
 #include "common/base/rd.h"
 #include "common/base/secret.h"
+#include "fuzz/must.h"
+#include "fuzz/scratch.h"
 #include "tests/lib/logworld.h"
 
 #define MAP_MAX (16u << 20)
@@ -49,7 +51,7 @@ struct state {
 
 static struct state mine[STATES_MAX], others[STATES_MAX];
 static unsigned n_mine, n_others;
-static char dir[2][64];
+static char dir[2][SCRATCH_MAX];
 /* What each record that ever was opens as, of each of the two nodes. */
 static struct opened {
 	uint8_t (*hash)[32];
@@ -57,13 +59,6 @@ static struct opened {
 } known[2];
 static unsigned whose; /* 1: the other's */
 static bool crossed; /* a value of the other's is on the disk */
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 /* ---- LMDB ---- */
 
@@ -272,15 +267,8 @@ set_up(void)
 {
 	must(secret_process_init() == ERR_OK);
 	log_set_level(LOG_ERROR);
-	for (unsigned i = 0; i < 2; i++) {
-		(void)snprintf(
-		    dir[i], sizeof dir[i], "/dev/shm/fuzz-store-XXXXXX");
-		if (mkdtemp(dir[i]) == NULL) {
-			(void)snprintf(
-			    dir[i], sizeof dir[i], "/tmp/fuzz-store-XXXXXX");
-			must(mkdtemp(dir[i]) != NULL);
-		}
-	}
+	for (unsigned i = 0; i < 2; i++)
+		scratch_dir(dir[i], "store");
 	(void)atexit(clean_up);
 	history(mine, &n_mine, dir[0], "kms0");
 	history(others, &n_others, dir[1], "kms1");

@@ -8,12 +8,12 @@
  * Every row is whole and has printable text alone, rows come in the order of
  * the file, what a capture holds is no more than the file, and 32 bytes of a
  * key are nowhere in the text. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/limits.h"
 #include "common/base/secret.h"
 #include "common/wire/kms.pb-c.h"
+#include "fuzz/must.h"
 #include "kms/ctl/pcap.h"
 #include "kms/ctl/protodump.h"
 #include "kms/ctl/wiredump.h"
@@ -24,13 +24,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t key[32] = { 3 };
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void
 must_be_plain(const char *s, size_t len)

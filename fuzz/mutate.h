@@ -1,19 +1,10 @@
 /* mutate: inputs changed by what they mean, where random bytes would stop at
  * the door.
  *
- * A target says what its inputs look like (struct mutate_form) and has
- *
- *	size_t
- *	LLVMFuzzerCustomMutator(
- *	    uint8_t *data, size_t size, size_t max, unsigned seed)
- *	{
- *		return mutate(&form, data, size, max, seed);
- *	}
- *
- * and, if it likes, LLVMFuzzerCustomCrossOver with mutate_cross.  libFuzzer
- * finds them by their names; without it (replay.c, AFL++) they are functions
- * that nobody calls.  One mutation in sixteen is of bytes, without regard for
- * the form, so that no input is out of reach.
+ * A target says what its inputs look like (struct mutate_form), and at its end
+ * MUTATE_AS(&form): the two functions that libFuzzer finds by their names.
+ * Without it (replay.c, AFL++) nobody calls them.  One mutation in sixteen is
+ * of bytes, without regard for the form, so that no input is out of reach.
  *
  * Everything here is a function of its arguments (and of libFuzzer's own
  * mutator, where it is linked). */
@@ -55,10 +46,25 @@ size_t mutate(const struct mutate_form *f, uint8_t *data, size_t size,
 size_t mutate_cross(const struct mutate_form *f, const uint8_t *a, size_t a_len,
     const uint8_t *b, size_t b_len, uint8_t *out, size_t max, unsigned seed);
 
-/* What a target defines; libFuzzer's names. */
+/* `form`: an expression, in which (data, size) is the input. */
+#define MUTATE_AS(form) \
+	size_t LLVMFuzzerCustomMutator( \
+	    uint8_t *data, size_t size, size_t max, unsigned seed) \
+	{ \
+		return mutate((form), data, size, max, seed); \
+	} \
+	size_t LLVMFuzzerCustomCrossOver(const uint8_t *data, size_t size, \
+	    const uint8_t *b, size_t b_len, uint8_t *out, size_t max, \
+	    unsigned seed) \
+	{ \
+		return mutate_cross( \
+		    (form), data, size, b, b_len, out, max, seed); \
+	}
+
+/* libFuzzer's names. */
 size_t LLVMFuzzerCustomMutator(
     uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_len,
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *data, size_t size,
     const uint8_t *b, size_t b_len, uint8_t *out, size_t max, unsigned seed);
 
 #endif

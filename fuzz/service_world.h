@@ -7,6 +7,7 @@
 #ifndef FUZZ_SERVICE_WORLD_H
 #define FUZZ_SERVICE_WORLD_H
 
+#include "fuzz/must.h"
 #include "kms/gate/registry.h"
 #include "kms/keys/keyring.h"
 #include "kms/service/service.h"
@@ -82,13 +83,6 @@ struct world {
 };
 
 extern struct world sw;
-
-static inline void
-must(bool ok)
-{
-	if (!ok)
-		__builtin_trap();
-}
 
 void service_world_init(void); /* once */
 void service_world_reset(void); /* before each input */

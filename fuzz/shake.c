@@ -1,10 +1,10 @@
 /* shake: see shake.h. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/secret.h"
 #include "common/base/wr.h"
 #include "common/crypto/hash.h"
+#include "fuzz/must.h"
 #include "fuzz/shake.h"
 
 static const uint8_t contract[20] = { 1 };
@@ -13,13 +13,6 @@ static const uint8_t cookie_key[32] = { 2 };
 static const uint8_t keys[2][32] = { { 8 }, { 16 } };
 static uint8_t public[2][32];
 static uint64_t drawn;
-
-static void
-must(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 void
 shake_restart(void)
